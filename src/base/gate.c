@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/base/gate.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "src/base/buf.h"
+#include "src/base/log.h"
+#include "src/base/sync.h"
+
+/* How long fork() and exit() wait for the calls in flight. */
+#define GATE_DEADLINE_MS 1000u
+
+enum { GATE_OPEN, GATE_SHUT, GATE_DEAD };
+
+/*
+ * A thread's mark. Marks are never freed, only handed on to another thread, so
+ * the list can be walked without a lock. One mark a cache line.
+ */
+struct mark {
+    atomic_bool inside;
+    atomic_bool used;
+    struct mark *next;
+} __attribute__((aligned(64)));
+
+static _Atomic(struct mark *) marks;
+static __thread struct mark *my_mark;
+static pthread_key_t mark_key;
+static atomic_int gate_state;
+static struct hsm_lock gate_lock;       /* its condition: the gate opened */
+static pthread_t shutter;               /* (gate_lock) who has shut it */
+static __thread bool forking_shut;      /* between prepare and the others */
+static void (*exit_closing)(void);
+static pthread_once_t setup_once = PTHREAD_ONCE_INIT;
+
+static void mark_release(void *arg)
+{
+    struct mark *m = arg;
+
+    my_mark = NULL;
+    atomic_store(&m->inside, false);
+    atomic_store(&m->used, false);
+}
+
+static struct mark *mark_reuse(void)
+{
+    for (struct mark *m = atomic_load(&marks); m != NULL; m = m->next) {
+        bool unused = false;
+
+        if (atomic_compare_exchange_strong(&m->used, &unused, true)) {
+            return m;
+        }
+    }
+    return NULL;
+}
+
+static struct mark *mark_of_thread(void)
+{
+    struct mark *m = my_mark;
+
+    if (m != NULL) {
+        return m;
+    }
+    m = mark_reuse();
+    if (m == NULL) {
+        m = aligned_alloc(64, sizeof(*m));
+        if (m == NULL) {
+            return NULL;
+        }
+        atomic_init(&m->inside, false);
+        atomic_init(&m->used, true);
+        m->next = atomic_load(&marks);
+        while (!atomic_compare_exchange_weak(&marks, &m->next, m)) {
+            continue;
+        }
+    }
+    (void)pthread_setspecific(mark_key, m);
+    my_mark = m;
+    return m;
+}
+
+bool hsm_gate_is_inside(void)
+{
+    return my_mark != NULL
+        && atomic_load_explicit(&my_mark->inside, memory_order_relaxed);
+}
+
+bool hsm_gate_is_dead(void)
+{
+    return atomic_load(&gate_state) == GATE_DEAD;
+}
+
+/* No mark but this thread's is up. */
+static bool others_are_out(void)
+{
+    for (struct mark *m = atomic_load(&marks); m != NULL; m = m->next) {
+        if (m != my_mark && atomic_load(&m->inside)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool wait_for_others(unsigned int deadline_ms)
+{
+    hsm_deadline_ms deadline = hsm_deadline(deadline_ms);
+    struct timespec nap = { 0, 20000 };
+
+    while (!others_are_out()) {
+        if (hsm_now_ms() >= deadline) {
+            return false;
+        }
+        (void)nanosleep(&nap, NULL);
+        nap.tv_nsec = nap.tv_nsec < 1000000 ? nap.tv_nsec * 2 : nap.tv_nsec;
+    }
+    return true;
+}
+
+bool hsm_gate_shut(unsigned int deadline_ms)
+{
+    hsm_deadline_ms patience = hsm_deadline(deadline_ms);
+    int saved_errno = errno;
+    bool out;
+
+    hsm_lock(&gate_lock);
+    while (atomic_load(&gate_state) == GATE_SHUT) {
+        if (!hsm_wait(&gate_lock, patience)) {
+            break;
+        }
+    }
+    if (atomic_load(&gate_state) != GATE_DEAD) {
+        atomic_store(&gate_state, GATE_SHUT);
+        shutter = pthread_self();
+    }
+    hsm_unlock(&gate_lock);
+    out = wait_for_others(deadline_ms);
+    if (!out) {
+        hsm_log(HSM_LOG_WARN, "a thread is still inside a module after %u ms",
+                deadline_ms);
+    }
+    errno = saved_errno;
+    return out;
+}
+
+void hsm_gate_open(void)
+{
+    hsm_lock(&gate_lock);
+    if (atomic_load(&gate_state) == GATE_SHUT) {
+        atomic_store(&gate_state, GATE_OPEN);
+    }
+    hsm_wake(&gate_lock);
+    hsm_unlock(&gate_lock);
+}
+
+static void before_fork(void)
+{
+    /* A module that forks while we are inside it must not wait for itself. */
+    forking_shut = !hsm_gate_is_inside();
+    if (forking_shut) {
+        (void)hsm_gate_shut(GATE_DEADLINE_MS);
+    }
+    hsm_sync_before_fork();
+}
+
+static void after_fork_parent(void)
+{
+    hsm_sync_after_fork_parent();
+    if (forking_shut) {
+        hsm_gate_open();
+    }
+}
+
+static void after_fork_child(void)
+{
+    for (struct mark *m = atomic_load(&marks); m != NULL; m = m->next) {
+        if (m != my_mark) {
+            atomic_store(&m->inside, false);
+            atomic_store(&m->used, false);
+        }
+    }
+    hsm_sync_after_fork_child();
+    if (atomic_load(&gate_state) == GATE_SHUT) {
+        atomic_store(&gate_state, GATE_OPEN);
+    }
+    hsm_secret_relock();
+}
+
+static void setup(void)
+{
+    hsm_lock_init(&gate_lock);
+    (void)pthread_key_create(&mark_key, mark_release);
+    (void)pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+}
+
+void hsm_gate_setup(void)
+{
+    (void)pthread_once(&setup_once, setup);
+}
+
+static void at_exit(void)
+{
+    int saved_errno = errno;
+
+    if (hsm_gate_is_dead()) {
+        return;
+    }
+    if (!hsm_gate_is_inside()) {
+        bool out = hsm_gate_shut(GATE_DEADLINE_MS);
+
+        if (out && exit_closing != NULL) {
+            exit_closing();
+        }
+    }
+    atomic_store(&gate_state, GATE_DEAD);
+    hsm_gate_open();            /* those who wait learn that it is over */
+    errno = saved_errno;
+}
+
+void hsm_gate_setup_exit(void (*closing)(void))
+{
+    exit_closing = closing;
+    (void)atexit(at_exit);
+}
+
+enum way { WAY_TRY_AGAIN, WAY_OURS, WAY_DEAD };
+
+/* Waits while others have the gate shut. */
+static enum way wait_for_gate(void)
+{
+    enum way way = WAY_TRY_AGAIN;
+
+    hsm_lock(&gate_lock);
+    while (way == WAY_TRY_AGAIN && atomic_load(&gate_state) == GATE_SHUT) {
+        if (pthread_equal(shutter, pthread_self())) {
+            way = WAY_OURS;
+        } else {
+            (void)hsm_wait(&gate_lock, hsm_deadline(GATE_DEADLINE_MS));
+        }
+    }
+    if (atomic_load(&gate_state) == GATE_DEAD) {
+        way = WAY_DEAD;
+    }
+    hsm_unlock(&gate_lock);
+    return way;
+}
+
+/* Puts the mark up with the gate open, or shut by this thread. */
+static bool pass(struct mark *m)
+{
+    enum way way = WAY_TRY_AGAIN;
+
+    while (way == WAY_TRY_AGAIN) {
+        atomic_store(&m->inside, true);
+        if (atomic_load(&gate_state) == GATE_OPEN) {
+            return true;
+        }
+        atomic_store(&m->inside, false);
+        way = wait_for_gate();
+    }
+    /* Nobody waits for the mark of the thread that has shut the gate. */
+    atomic_store(&m->inside, way == WAY_OURS);
+    return way == WAY_OURS;
+}
+
+static void guard_pipe(struct hsm_gate_frame *f)
+{
+    sigset_t pipe_set;
+    sigset_t pending;
+
+    (void)sigemptyset(&pending);
+    (void)sigpending(&pending);
+    f->pipe_was_pending = sigismember(&pending, SIGPIPE) == 1;
+    (void)sigemptyset(&pipe_set);
+    (void)sigaddset(&pipe_set, SIGPIPE);
+    f->pipe_guarded =
+        pthread_sigmask(SIG_BLOCK, &pipe_set, &f->old_mask) == 0;
+}
+
+static void unguard_pipe(const struct hsm_gate_frame *f)
+{
+    if (!f->pipe_was_pending) {
+        const struct timespec now = { 0, 0 };
+        sigset_t pipe_set;
+
+        (void)sigemptyset(&pipe_set);
+        (void)sigaddset(&pipe_set, SIGPIPE);
+        while (sigtimedwait(&pipe_set, NULL, &now) == -1 && errno == EINTR) {
+            continue;
+        }
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &f->old_mask, NULL);
+}
+
+static unsigned long long now_ns(void)
+{
+    struct timespec t = { 0, 0 };
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (unsigned long long)t.tv_sec * 1000000000ULL
+        + (unsigned long long)t.tv_nsec;
+}
+
+bool hsm_gate_enter(const struct hsm_gate_use *use, struct hsm_gate_frame *f)
+{
+    struct mark *m = mark_of_thread();
+
+    f->saved_errno = errno;
+    f->entered = false;
+    f->pipe_guarded = false;
+    f->started_ns = 0;
+    if (m == NULL
+        || atomic_load_explicit(&m->inside, memory_order_relaxed)
+        || !pass(m)) {
+        return false;
+    }
+    f->entered = true;
+    if (use->guard_sigpipe) {
+        guard_pipe(f);
+    }
+    if (hsm_log_is_on(HSM_LOG_CALL)) {
+        f->started_ns = now_ns();
+    }
+    return true;
+}
+
+static hsm_rc not_entered(const struct hsm_gate_frame *f)
+{
+    if (hsm_gate_is_inside()) {
+        return hsm_fail(HSM_E_REENTERED, f->name,
+                        "a PKCS#11 module called back into this provider");
+    }
+    if (hsm_gate_is_dead()) {
+        return hsm_fail(HSM_E_DEAD, f->name, "the process is ending");
+    }
+    return hsm_fail_rv(CKR_HOST_MEMORY, f->name);
+}
+
+hsm_rc hsm_gate_leave(struct hsm_gate_frame *f, CK_RV rv)
+{
+    if (!f->entered) {
+        return not_entered(f);
+    }
+    if (f->started_ns != 0) {
+        hsm_log(HSM_LOG_CALL, "%s: %s, %llu us", f->name,
+                hsm_ckr_row(rv)->name, (now_ns() - f->started_ns) / 1000ULL);
+    }
+    if (f->pipe_guarded) {
+        unguard_pipe(f);
+    }
+    atomic_store_explicit(&my_mark->inside, false, memory_order_release);
+    errno = f->saved_errno;
+    if (rv != CKR_OK) {
+        return hsm_fail_rv(rv, f->name);
+    }
+    return HSM_OK;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The gate that every call into a PKCS#11 module passes.
+ *
+ * Modules hang or crash when the process forks or exits while another thread
+ * is inside them. So each thread has a mark that says "inside a module"; fork,
+ * exit and the re-initialisation of a module close the gate, wait (with a
+ * deadline) until all other marks are down, and go on. Passing an open gate
+ * costs one atomic store and one atomic load on entry, one store on exit.
+ *
+ * The same mark tells our own entry points that a module has called back into
+ * them through libcrypto: hsm_gate_is_inside().
+ *
+ * Around a call errno is kept, and where the library is remote, SIGPIPE is
+ * kept from the application.
+ */
+#ifndef HSM_BASE_GATE_H
+#define HSM_BASE_GATE_H
+
+#include <signal.h>
+#include <stdbool.h>
+
+#include "src/base/result.h"
+
+/* What a module's calls need; embedded in struct hsm_library. */
+struct hsm_gate_use {
+    bool guard_sigpipe;
+};
+
+/* What is put back when the call returns. */
+struct hsm_gate_frame {
+    const char *name;
+    int saved_errno;
+    bool entered;
+    bool pipe_guarded;
+    bool pipe_was_pending;
+    unsigned long long started_ns;      /* only when calls are logged */
+    sigset_t old_mask;
+};
+
+/*
+ * Registers the fork handlers, once per process. Called before anything that
+ * must survive a fork; cheap afterwards.
+ */
+void hsm_gate_setup(void);
+/* Registers the exit handler: to be called after the first C_Initialize of each
+ * module that was loaded, so that it runs before the module's own handlers.
+ * The first of them to run does the work. */
+void hsm_gate_setup_exit(void (*closing)(void));
+
+bool hsm_gate_is_inside(void);
+bool hsm_gate_is_dead(void);
+
+/* Enter and leave by hsm_call() only. False: dead or re-entered, not inside. */
+bool hsm_gate_enter(const struct hsm_gate_use *use, struct hsm_gate_frame *f);
+hsm_rc hsm_gate_leave(struct hsm_gate_frame *f, CK_RV rv);
+
+/*
+ * Shuts the gate for all threads but this one, and waits for those inside, at
+ * most deadline_ms. False: some thread is still inside (logged). Must be
+ * followed by hsm_gate_open(). Not while this thread is inside.
+ */
+bool hsm_gate_shut(unsigned int deadline_ms);
+void hsm_gate_open(void);
+
+/*
+ * The one way into a module: hsm_call(lib, C_Sign, (h, data, n, sig, &len)).
+ * lib is a struct hsm_library *. Yields an hsm_rc named after the function.
+ */
+#define hsm_call(lib, fn, args) \
+    hsm_gate_call_(lib, fn, args)
+#define hsm_gate_call_(lib, fn, args) \
+    __extension__({ \
+        struct hsm_gate_frame frame_; \
+        CK_RV rv_ = CKR_OK; \
+        frame_.name = #fn; \
+        if (hsm_gate_enter(&(lib)->gate, &frame_)) { \
+            rv_ = (lib)->f->fn != NULL ? (lib)->f->fn args \
+                                       : CKR_FUNCTION_NOT_SUPPORTED; \
+        } \
+        hsm_gate_leave(&frame_, rv_); \
+    })
+
+#endif
