@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A loaded PKCS#11 module, and the process-wide registry of them.
+ *
+ * One file is one library, however many contexts use it: C_Initialize belongs
+ * to the process. Libraries and their tokens are never freed, so pointers to
+ * them stay good; a library that nobody uses any more is finalised and can be
+ * used again. Nothing here loads or calls a module before hsm_library_ready().
+ */
+#ifndef HSM_MODULE_LIBRARY_H
+#define HSM_MODULE_LIBRARY_H
+
+#include <stdatomic.h>
+
+#include "src/base/buf.h"
+#include "src/base/gate.h"
+#include "src/base/sync.h"
+
+struct hsm_token;
+struct hsm_quirk;
+
+struct hsm_library {
+    char *name;                 /* for people: p11-kit's or the setting's */
+    char *path;                 /* as configured; dlopen's argument */
+    char *init_args;            /* CK_C_INITIALIZE_ARGS.pReserved, or NULL */
+    CK_FUNCTION_LIST *f;        /* NULL until loaded */
+    const struct hsm_functions_3_0 *f3;     /* NULL below version 3 */
+    CK_INFO info;               /* valid when ready */
+    struct hsm_gate_use gate;
+    const struct hsm_quirk *quirk;          /* never NULL once ready */
+    struct hsm_lock lock;       /* guards all below, and the tokens' slots */
+    /* "In which process": fork epoch + 1; 0: in none. */
+    unsigned int loaded_in;
+    unsigned int ours_in;       /* our C_Initialize succeeded */
+    atomic_uint ready_in;
+    atomic_uint generation;     /* counts successful C_Initialize */
+    bool close_at_exit;         /* setting or quirk: close idle sessions */
+    struct hsm_claim starting;  /* loading, C_Initialize or recovery */
+    unsigned int users;         /* contexts */
+    struct hsm_token *tokens;   /* list; entries are never removed */
+    struct hsm_library *next;   /* registry, in order of registration */
+};
+
+enum hsm_tristate { HSM_AUTO, HSM_YES, HSM_NO };
+
+/* How a library is started; see context.h. */
+struct hsm_library_hooks {
+    hsm_rc (*before_init)(void *arg);       /* before C_Initialize, or NULL */
+    void *arg;
+    unsigned int wait_ms;       /* for another thread that is starting it */
+    enum hsm_tristate remote;   /* guard SIGPIPE; auto: by quirk */
+    enum hsm_tristate close_at_exit;        /* auto: when it is remote */
+};
+
+/*
+ * The library of this file (made and entered if new; a relative name is found
+ * as dlopen does). init_args or name may be NULL. Counts one user more.
+ * HSM_E_SETTING when the same file is known with other init_args.
+ */
+HSM_CHECKED hsm_rc hsm_library_use(const char *name, const char *path,
+                                   const char *init_args,
+                                   struct hsm_library **out);
+/* One user less; the last one finalises what we initialised, unless the
+ * process is ending or this is another process than the one that did. */
+void hsm_library_release(struct hsm_library *lib);
+
+/*
+ * Loads the file and initialises the module, where that has not been done in
+ * this process. HSM_E_MODULE with the reason (not found,
+ * not readable by this user, not a module), C_Initialize's failure, or
+ * HSM_E_TIMEOUT when another thread takes too long over it.
+ */
+HSM_CHECKED hsm_rc hsm_library_ready(struct hsm_library *lib,
+                                     const struct hsm_library_hooks *hooks);
+/* Ready in this process, without doing anything for it. */
+bool hsm_library_is_ready(const struct hsm_library *lib);
+/* Initialised by us, in this process. */
+bool hsm_library_is_ours(struct hsm_library *lib);
+
+/*
+ * The connection behind this library was lost, or somebody finalised it:
+ * starts it anew, unless that has happened since generation. Finalises first
+ * only what we initialised in this process. One thread works, others wait.
+ */
+HSM_CHECKED hsm_rc hsm_library_restart(struct hsm_library *lib,
+                                       unsigned int generation,
+                                       const struct hsm_library_hooks *hooks);
+unsigned int hsm_library_generation(const struct hsm_library *lib);
+
+/* What is done with each library when the process ends; set by the pool. */
+void hsm_library_at_exit(void (*closing)(struct hsm_library *lib));
+
+#endif

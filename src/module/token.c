@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/module/token.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/log.h"
+
+/* A first guess at the number of slots; asked again when there are more. */
+#define SLOTS_GUESS 32
+
+static void copy_field(char *out, const CK_UTF8CHAR *field, size_t len)
+{
+    while (len > 0 && (field[len - 1] == ' ' || field[len - 1] == '\0')) {
+        len--;
+    }
+    memcpy(out, field, len);
+    out[len] = '\0';
+}
+
+static void identify(const CK_TOKEN_INFO *info, struct hsm_identity *id)
+{
+    copy_field(id->label, info->label, sizeof(info->label));
+    copy_field(id->manufacturer, info->manufacturerID,
+               sizeof(info->manufacturerID));
+    copy_field(id->model, info->model, sizeof(info->model));
+    copy_field(id->serial, info->serialNumber, sizeof(info->serialNumber));
+}
+
+static bool same_identity(const struct hsm_identity *a,
+                          const struct hsm_identity *b)
+{
+    return strcmp(a->serial, b->serial) == 0
+        && strcmp(a->label, b->label) == 0
+        && strcmp(a->model, b->model) == 0
+        && strcmp(a->manufacturer, b->manufacturer) == 0;
+}
+
+static struct hsm_token *new_token(struct hsm_library *lib,
+                                   const CK_TOKEN_INFO *info)
+{
+    struct hsm_token *tok = hsm_zalloc(sizeof(*tok));
+
+    if (tok == NULL) {
+        return NULL;
+    }
+    tok->lib = lib;
+    identify(info, &tok->id);
+    hsm_lock_init(&tok->lock);
+    atomic_init(&tok->epoch, 1u);
+    tok->generation = hsm_library_generation(lib);
+    tok->fork_epoch = hsm_fork_epoch();
+    return tok;
+}
+
+/* The entry with fresh's identity; else fresh is entered. Library locked. */
+static struct hsm_token *find_or_enter(struct hsm_library *lib,
+                                       struct hsm_token *fresh)
+{
+    struct hsm_token **at = &lib->tokens;
+
+    while (*at != NULL && !same_identity(&(*at)->id, &fresh->id)) {
+        at = &(*at)->next;
+    }
+    if (*at == NULL) {
+        *at = fresh;
+    }
+    return *at;
+}
+
+/* Enters what was found in a slot, or brings the entry up to date. */
+static hsm_rc note(struct hsm_library *lib, CK_SLOT_ID slot,
+                   const CK_TOKEN_INFO *info)
+{
+    struct hsm_token *fresh = new_token(lib, info);
+    struct hsm_token *tok;
+    bool moved;
+
+    if (fresh == NULL) {
+        return hsm_fail_rv(CKR_HOST_MEMORY, __func__);
+    }
+    hsm_lock(&lib->lock);
+    tok = find_or_enter(lib, fresh);
+    moved = tok != fresh && tok->slot != slot;
+    tok->slot = slot;
+    tok->info = *info;
+    tok->seen = hsm_library_generation(lib);
+    hsm_unlock(&lib->lock);
+    if (tok != fresh) {
+        hsm_lock_destroy(&fresh->lock);
+        free(fresh);
+    }
+    if (moved) {
+        hsm_token_void(tok);
+    }
+    return HSM_OK;
+}
+
+static void forget_presence(struct hsm_library *lib)
+{
+    hsm_lock(&lib->lock);
+    for (struct hsm_token *t = lib->tokens; t != NULL; t = t->next) {
+        t->seen = 0;
+    }
+    hsm_unlock(&lib->lock);
+}
+
+/* All slots with a token in them; *slots is to be freed. */
+static hsm_rc list_slots(struct hsm_library *lib, CK_SLOT_ID **slots,
+                         CK_ULONG *n)
+{
+    CK_ULONG room = SLOTS_GUESS;
+
+    for (;;) {
+        CK_SLOT_ID *list = calloc(room, sizeof(*list));
+        CK_ULONG count = room;
+        hsm_rc rc;
+
+        if (list == NULL) {
+            return hsm_fail_rv(CKR_HOST_MEMORY, "C_GetSlotList");
+        }
+        rc = hsm_call(lib, C_GetSlotList, (CK_TRUE, list, &count));
+        if (hsm_ok(rc) && count <= room) {
+            *slots = list;
+            *n = count;
+            return HSM_OK;
+        }
+        free(list);
+        if (rc.rv != CKR_BUFFER_TOO_SMALL || room >= 65536) {
+            return hsm_ok(rc) ? hsm_fail_rv(HSM_E_BAD_DATA, "C_GetSlotList")
+                              : rc;
+        }
+        room *= 8;
+    }
+}
+
+static hsm_rc look_into(struct hsm_library *lib, CK_SLOT_ID slot)
+{
+    CK_TOKEN_INFO info;
+    hsm_rc rc;
+
+    memset(&info, 0, sizeof(info));
+    rc = hsm_call(lib, C_GetTokenInfo, (slot, &info));
+    if (!hsm_ok(rc)) {
+        hsm_log(HSM_LOG_INFO, "module %s: slot %lu: %s", lib->name, slot,
+                hsm_ckr_row(rc.rv)->name);
+        return rc.rv == HSM_E_DEAD ? rc : HSM_OK;
+    }
+    if ((info.flags & CKF_TOKEN_INITIALIZED) == 0) {
+        return HSM_OK;
+    }
+    return note(lib, slot, &info);
+}
+
+hsm_rc hsm_token_scan(struct hsm_library *lib)
+{
+    CK_SLOT_ID *slots = NULL;
+    CK_ULONG n = 0;
+    hsm_rc rc = HSM_OK;
+
+    TRY(list_slots(lib, &slots, &n));
+    forget_presence(lib);
+    for (CK_ULONG i = 0; i < n && hsm_ok(rc); i++) {
+        rc = look_into(lib, slots[i]);
+    }
+    free(slots);
+    return rc;
+}
+
+struct hsm_token *hsm_token_first(struct hsm_library *lib)
+{
+    struct hsm_token *tok;
+
+    hsm_lock(&lib->lock);
+    tok = lib->tokens;
+    hsm_unlock(&lib->lock);
+    return tok;
+}
+
+struct hsm_token *hsm_token_next(struct hsm_token *tok)
+{
+    struct hsm_token *next;
+
+    hsm_lock(&tok->lib->lock);
+    next = tok->next;
+    hsm_unlock(&tok->lib->lock);
+    return next;
+}
+
+bool hsm_token_is_present(struct hsm_token *tok)
+{
+    bool present;
+
+    hsm_lock(&tok->lib->lock);
+    present = tok->seen != 0
+        && tok->seen == hsm_library_generation(tok->lib);
+    hsm_unlock(&tok->lib->lock);
+    return present;
+}
+
+CK_SLOT_ID hsm_token_slot(struct hsm_token *tok)
+{
+    CK_SLOT_ID slot;
+
+    hsm_lock(&tok->lib->lock);
+    slot = tok->slot;
+    hsm_unlock(&tok->lib->lock);
+    return slot;
+}
+
+void hsm_token_info(struct hsm_token *tok, CK_TOKEN_INFO *out)
+{
+    hsm_lock(&tok->lib->lock);
+    *out = tok->info;
+    hsm_unlock(&tok->lib->lock);
+}
+
+hsm_rc hsm_token_refresh(struct hsm_token *tok)
+{
+    struct hsm_identity id;
+    CK_TOKEN_INFO info;
+
+    memset(&info, 0, sizeof(info));
+    TRY(hsm_call(tok->lib, C_GetTokenInfo, (hsm_token_slot(tok), &info)));
+    identify(&info, &id);
+    if (!same_identity(&id, &tok->id)) {
+        return hsm_fail(HSM_E_NO_TOKEN, "C_GetTokenInfo",
+                        "its slot now holds token \"%s\" (serial %s)",
+                        id.label, id.serial);
+    }
+    hsm_lock(&tok->lib->lock);
+    tok->info = info;
+    tok->seen = hsm_library_generation(tok->lib);
+    hsm_unlock(&tok->lib->lock);
+    return HSM_OK;
+}
+
+hsm_rc hsm_token_confirm(struct hsm_token *tok)
+{
+    hsm_rc rc = hsm_token_refresh(tok);
+
+    if (hsm_ok(rc) || rc.rv == HSM_E_DEAD || rc.rv == HSM_E_REENTERED) {
+        return rc;
+    }
+    TRY(hsm_token_scan(tok->lib));
+    if (!hsm_token_is_present(tok)) {
+        return hsm_fail(HSM_E_NO_TOKEN, "C_GetSlotList",
+                        "token \"%s\" (serial %s) is in no slot of module %s",
+                        tok->id.label, tok->id.serial, tok->lib->name);
+    }
+    return HSM_OK;
+}
+
+unsigned int hsm_token_epoch(struct hsm_token *tok)
+{
+    return atomic_load_explicit(&tok->epoch, memory_order_acquire);
+}
+
+void hsm_token_void(struct hsm_token *tok)
+{
+    hsm_lock(&tok->lock);
+    hsm_token_void_locked(tok);
+    hsm_unlock(&tok->lock);
+}
+
+void hsm_token_void_locked(struct hsm_token *tok)
+{
+    (void)atomic_fetch_add(&tok->epoch, 1u);
+    tok->pool.open = 0;
+    tok->pool.limit = 0;
+    tok->login.logged_in = false;
+    hsm_wake(&tok->lock);
+}
+
+static int compare_types(const void *a, const void *b)
+{
+    CK_MECHANISM_TYPE x = *(const CK_MECHANISM_TYPE *)a;
+    CK_MECHANISM_TYPE y = *(const CK_MECHANISM_TYPE *)b;
+
+    return (x > y) - (x < y);
+}
+
+static hsm_rc read_mechanisms(struct hsm_token *tok, CK_MECHANISM_TYPE **list,
+                              CK_ULONG *n)
+{
+    CK_SLOT_ID slot = hsm_token_slot(tok);
+    CK_ULONG room = 0;
+    hsm_rc rc;
+
+    TRY(hsm_call(tok->lib, C_GetMechanismList, (slot, NULL, &room)));
+    if (room > 65536) {
+        return hsm_fail_rv(HSM_E_BAD_DATA, "C_GetMechanismList");
+    }
+    *n = room;
+    *list = calloc(room + 1, sizeof(**list));
+    if (*list == NULL) {
+        return hsm_fail_rv(CKR_HOST_MEMORY, "C_GetMechanismList");
+    }
+    rc = hsm_call(tok->lib, C_GetMechanismList, (slot, *list, n));
+    if (hsm_ok(rc) && *n > room) {
+        rc = hsm_fail_rv(HSM_E_BAD_DATA, "C_GetMechanismList");
+    }
+    if (!hsm_ok(rc)) {
+        free(*list);
+        *list = NULL;
+        return rc;
+    }
+    qsort(*list, *n, sizeof(**list), compare_types);
+    return HSM_OK;
+}
+
+hsm_rc hsm_token_offers(struct hsm_token *tok, CK_MECHANISM_TYPE type,
+                        bool *offers)
+{
+    CK_MECHANISM_TYPE *list = NULL;
+    CK_ULONG n = 0;
+    bool known;
+
+    hsm_lock(&tok->lock);
+    known = tok->mechanisms != NULL;
+    hsm_unlock(&tok->lock);
+    if (!known) {
+        TRY(read_mechanisms(tok, &list, &n));
+    }
+    hsm_lock(&tok->lock);
+    if (tok->mechanisms == NULL) {
+        tok->mechanisms = list;
+        tok->n_mechanisms = n;
+        list = NULL;
+    }
+    *offers = bsearch(&type, tok->mechanisms, tok->n_mechanisms,
+                      sizeof(type), compare_types) != NULL;
+    hsm_unlock(&tok->lock);
+    free(list);
+    return HSM_OK;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A token: remembered by what it says it is, wherever it is plugged in.
+ *
+ * The slot number is only where it was seen last. A token lives as long as its
+ * library, which is for ever. Its lock guards everything marked (lock).
+ */
+#ifndef HSM_MODULE_TOKEN_H
+#define HSM_MODULE_TOKEN_H
+
+#include <stdatomic.h>
+
+#include "src/base/buf.h"
+#include "src/base/sync.h"
+#include "src/module/library.h"
+
+/* Blanks at the end are dropped; always NUL-terminated. */
+struct hsm_identity {
+    char label[33];
+    char manufacturer[33];
+    char model[17];
+    char serial[17];
+};
+
+struct hsm_session;
+
+/* session/pool.c owns it. (lock) */
+struct hsm_pool {
+    struct hsm_session *idle;   /* last in, first out */
+    unsigned int open;          /* idle and taken of this epoch */
+    unsigned int limit;         /* 0: to be found out */
+    struct hsm_claim opening;
+};
+
+/* session/login.c owns it. (lock) */
+struct hsm_login {
+    bool logged_in;             /* in this epoch */
+    bool by_pinpad;
+    struct hsm_claim claim;     /* a login is under way */
+    struct hsm_secret *pin;     /* the one that was accepted, or NULL */
+};
+
+struct hsm_token {
+    struct hsm_library *lib;
+    struct hsm_identity id;
+    struct hsm_lock lock;
+    CK_SLOT_ID slot;            /* (lock of the library) */
+    CK_TOKEN_INFO info;         /* as read last (lock of the library) */
+    unsigned int seen;          /* library generation it was last seen in, 0:
+                                 * not there (lock of the library) */
+    atomic_uint epoch;          /* bumped when sessions and handles are void */
+    unsigned int generation;    /* (lock) library generation of this epoch */
+    unsigned int fork_epoch;    /* (lock) likewise */
+    struct hsm_pool pool;
+    struct hsm_login login;
+    CK_MECHANISM_TYPE *mechanisms;          /* (lock) sorted; NULL: unread */
+    CK_ULONG n_mechanisms;
+    struct hsm_token *next;
+};
+
+/*
+ * Looks at all slots with a token of a ready library, and brings its list of
+ * tokens up to date. 1 call and one per slot.
+ */
+HSM_CHECKED hsm_rc hsm_token_scan(struct hsm_library *lib);
+/* The tokens ever seen in a library, one after the other; NULL at the end. */
+struct hsm_token *hsm_token_first(struct hsm_library *lib);
+struct hsm_token *hsm_token_next(struct hsm_token *tok);
+/* Has been seen since the library was initialised last. */
+bool hsm_token_is_present(struct hsm_token *tok);
+/* Asks the slot it was seen in whether it still holds this token (1 call),
+ * and scans if not. HSM_E_NO_TOKEN when it is nowhere. */
+HSM_CHECKED hsm_rc hsm_token_confirm(struct hsm_token *tok);
+/* Copies of what is guarded. */
+CK_SLOT_ID hsm_token_slot(struct hsm_token *tok);
+void hsm_token_info(struct hsm_token *tok, CK_TOKEN_INFO *out);
+/* Reads the token's flags anew (1 call). */
+HSM_CHECKED hsm_rc hsm_token_refresh(struct hsm_token *tok);
+
+/* Makes all sessions, handles and the login of this token void. */
+void hsm_token_void(struct hsm_token *tok);
+void hsm_token_void_locked(struct hsm_token *tok);
+unsigned int hsm_token_epoch(struct hsm_token *tok);
+
+/* The token offers the mechanism. The list is read once (2 calls). */
+HSM_CHECKED hsm_rc hsm_token_offers(struct hsm_token *tok,
+                                    CK_MECHANISM_TYPE type, bool *offers);
+
+#endif
