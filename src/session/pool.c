@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <pthread.h>
+
+#include "src/base/log.h"
+#include "src/session/sessions.h"
+
+/* Without a limit of the token's own or the user's. A thread has at most one
+ * session, so this is a number of threads. */
+#define POOL_DEFAULT_LIMIT 1024u
+
+static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
+
+static void setup_exit(void)
+{
+    hsm_library_at_exit(hsm_pool_close_idle);
+}
+
+/* The token's own maximum counts only where it is believable. */
+static unsigned int limit_of(struct hsm_context *ctx, struct hsm_token *tok)
+{
+    unsigned int configured = hsm_context_settings(ctx)->max_sessions;
+    unsigned int limit = POOL_DEFAULT_LIMIT;
+    CK_TOKEN_INFO info;
+
+    hsm_token_info(tok, &info);
+    if (info.ulMaxSessionCount > 0 && info.ulMaxSessionCount < limit) {
+        limit = (unsigned int)info.ulMaxSessionCount;
+    }
+    return configured > 0 && configured < limit ? configured : limit;
+}
+
+/* The token is of this process and of the library's present life. */
+static bool is_settled(const struct hsm_token *tok)
+{
+    return tok->fork_epoch == hsm_fork_epoch()
+        && tok->generation == hsm_library_generation(tok->lib)
+        && hsm_library_is_ready(tok->lib);
+}
+
+/* Brings the library up and finds the token in it, where that is due. */
+static hsm_rc settle(struct hsm_context *ctx, struct hsm_token *tok)
+{
+    unsigned int generation = 0;
+    unsigned int limit;
+    bool settled;
+    bool limited;
+
+    hsm_lock(&tok->lock);
+    settled = is_settled(tok);
+    limited = tok->pool.limit > 0;
+    hsm_unlock(&tok->lock);
+    if (settled && limited) {
+        return HSM_OK;
+    }
+    if (!settled) {
+        TRY(hsm_context_ready(ctx, tok->lib));
+        generation = hsm_library_generation(tok->lib);
+        TRY(hsm_token_confirm(tok));
+    }
+    limit = limit_of(ctx, tok);
+    hsm_lock(&tok->lock);
+    if (!settled && !is_settled(tok)) {
+        hsm_token_void_locked(tok);
+        tok->generation = generation;
+        tok->fork_epoch = hsm_fork_epoch();
+    }
+    tok->pool.limit = limit;
+    hsm_unlock(&tok->lock);
+    return HSM_OK;
+}
+
+/* Unlinks an idle session: of the kind, else (any) the first. Locked. */
+static struct hsm_session *pop(struct hsm_token *tok,
+                               enum hsm_session_kind kind, bool any)
+{
+    struct hsm_session **at = &tok->pool.idle;
+    struct hsm_session *s;
+
+    while (*at != NULL && !any && kind == HSM_RW && !(*at)->rw) {
+        at = &(*at)->next;
+    }
+    s = *at;
+    if (s != NULL) {
+        *at = s->next;
+        s->next = NULL;
+    }
+    return s;
+}
+
+/* Unlinks the idle sessions of former epochs. Locked. */
+static struct hsm_session *pop_stale(struct hsm_token *tok)
+{
+    struct hsm_session **at = &tok->pool.idle;
+    struct hsm_session *stale = NULL;
+
+    while (*at != NULL) {
+        struct hsm_session *s = *at;
+
+        if (hsm_session_is_current(s)) {
+            at = &s->next;
+        } else {
+            *at = s->next;
+            s->next = stale;
+            stale = s;
+        }
+    }
+    return stale;
+}
+
+static void close_all(struct hsm_session *list)
+{
+    while (list != NULL) {
+        struct hsm_session *next = list->next;
+
+        hsm_session_close(list);
+        list = next;
+    }
+}
+
+/* One session of this epoch is gone. The login goes with the last. Locked. */
+static void uncount(struct hsm_token *tok)
+{
+    if (tok->pool.open > 0 && --tok->pool.open == 0) {
+        tok->login.logged_in = false;
+    }
+}
+
+enum step { STEP_HAVE, STEP_OPEN, STEP_CLOSE_FIRST, STEP_WAIT };
+
+/* What to do next for a session. *s: the session, or the one to close. */
+static enum step next_step(struct hsm_token *tok, enum hsm_session_kind kind,
+                           struct hsm_session **s)
+{
+    *s = pop(tok, kind, false);
+    if (*s != NULL) {
+        return STEP_HAVE;
+    }
+    if (tok->pool.open >= tok->pool.limit) {
+        /* An idle one of the wrong kind makes room for one of the right. */
+        *s = pop(tok, kind, true);
+        if (*s == NULL) {
+            return STEP_WAIT;
+        }
+        uncount(tok);
+        return STEP_CLOSE_FIRST;
+    }
+    if (!hsm_claim_take(&tok->pool.opening)) {
+        return STEP_WAIT;
+    }
+    tok->pool.open++;
+    return STEP_OPEN;
+}
+
+/* Opens with the claim held, and drops it. BUSY: the token has no more. */
+static hsm_rc open_claimed(struct hsm_token *tok, enum hsm_session_kind kind,
+                           struct hsm_session **out)
+{
+    hsm_rc rc = hsm_session_open(tok, kind, out);
+
+    if (!hsm_ok(rc)) {
+        hsm_lock(&tok->lock);
+        uncount(tok);
+        if (hsm_class_of(rc) == HSM_CLASS_BUSY && tok->pool.open > 0) {
+            tok->pool.limit = tok->pool.open;
+        } else if (hsm_class_of(rc) == HSM_CLASS_BUSY) {
+            rc.at = "C_OpenSession (none of ours is open)";
+        }
+        hsm_unlock(&tok->lock);
+    }
+    hsm_claim_drop(&tok->pool.opening, &tok->lock);
+    return rc;
+}
+
+/* True when the sessions that are open can be waited for. */
+static bool is_worth_waiting(struct hsm_token *tok, hsm_rc rc)
+{
+    bool worth;
+
+    if (hsm_class_of(rc) != HSM_CLASS_BUSY) {
+        return false;
+    }
+    hsm_lock(&tok->lock);
+    worth = tok->pool.open > 0;
+    hsm_unlock(&tok->lock);
+    return worth;
+}
+
+static hsm_rc timed_out(const struct hsm_context *ctx, struct hsm_token *tok)
+{
+    unsigned int limit;
+
+    hsm_lock(&tok->lock);
+    limit = tok->pool.limit;
+    hsm_unlock(&tok->lock);
+    return hsm_fail(HSM_E_TIMEOUT, "C_OpenSession",
+                    "all %u sessions of token \"%s\" were in use for %u ms",
+                    limit, tok->id.label,
+                    hsm_context_settings(ctx)->wait_ms);
+}
+
+hsm_rc hsm_pool_take(struct hsm_context *ctx, struct hsm_token *tok,
+                     enum hsm_session_kind kind, struct hsm_session **out)
+{
+    hsm_deadline_ms deadline =
+        hsm_deadline(hsm_context_settings(ctx)->wait_ms);
+    struct hsm_session *stale;
+    struct hsm_session *s = NULL;
+    enum step step = STEP_WAIT;
+    bool in_time = true;
+    hsm_rc rc = HSM_OK;
+
+    (void)pthread_once(&exit_once, setup_exit);
+    while (step != STEP_HAVE) {
+        TRY(settle(ctx, tok));
+        hsm_lock(&tok->lock);
+        stale = pop_stale(tok);
+        step = next_step(tok, kind, &s);
+        if (step == STEP_WAIT && stale == NULL) {
+            in_time = hsm_wait(&tok->lock, deadline);
+        }
+        hsm_unlock(&tok->lock);
+        close_all(stale);
+        if (step == STEP_CLOSE_FIRST) {
+            hsm_session_close(s);
+        } else if (step == STEP_OPEN) {
+            rc = open_claimed(tok, kind, &s);
+            step = hsm_ok(rc) ? STEP_HAVE : STEP_WAIT;
+            if (!hsm_ok(rc) && !is_worth_waiting(tok, rc)) {
+                return rc;
+            }
+        }
+        if (!in_time) {
+            return timed_out(ctx, tok);
+        }
+    }
+    *out = s;
+    return HSM_OK;
+}
+
+/*
+ * A session that must be closed though the login hangs on it, because it is
+ * the only one: another one is opened first, where the token allows it.
+ */
+static void keep_login(struct hsm_session *dirty)
+{
+    struct hsm_token *tok = dirty->tok;
+    struct hsm_session *other = NULL;
+    bool wanted;
+    hsm_rc rc;
+
+    hsm_lock(&tok->lock);
+    wanted = tok->pool.open == 1 && tok->pool.limit > 1
+        && tok->login.logged_in && hsm_claim_take(&tok->pool.opening);
+    tok->pool.open += wanted ? 1 : 0;
+    hsm_unlock(&tok->lock);
+    if (!wanted) {
+        return;
+    }
+    rc = open_claimed(tok, HSM_RO, &other);
+    if (hsm_ok(rc)) {
+        hsm_pool_put(other);
+    }
+}
+
+void hsm_pool_put(struct hsm_session *s)
+{
+    struct hsm_token *tok;
+    bool keep;
+
+    if (s == NULL) {
+        return;
+    }
+    tok = s->tok;
+    if (s->dirty && hsm_session_is_current(s)) {
+        keep_login(s);
+    }
+    hsm_lock(&tok->lock);
+    keep = !s->dirty && hsm_session_is_current(s);
+    if (keep) {
+        s->next = tok->pool.idle;
+        tok->pool.idle = s;
+    } else if (hsm_session_is_current(s)) {
+        uncount(tok);
+    }
+    hsm_wake(&tok->lock);
+    hsm_unlock(&tok->lock);
+    if (!keep) {
+        hsm_session_close(s);
+    }
+}
+
+void hsm_pool_close_idle(struct hsm_library *lib)
+{
+    for (struct hsm_token *tok = hsm_token_first(lib); tok != NULL;
+         tok = hsm_token_next(tok)) {
+        struct hsm_session *idle;
+
+        hsm_lock(&tok->lock);
+        idle = tok->pool.idle;
+        tok->pool.idle = NULL;
+        hsm_unlock(&tok->lock);
+        close_all(idle);
+    }
+}

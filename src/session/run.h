@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Work that needs a session: the one place that takes it, logs in, gives it
+ * back, recovers from a stale world, and retries.
+ */
+#ifndef HSM_SESSION_RUN_H
+#define HSM_SESSION_RUN_H
+
+#include "src/session/login.h"
+#include "src/session/session.h"
+
+struct hsm_run {
+    struct hsm_context *ctx;
+    struct hsm_token *tok;
+    const struct hsm_cred *cred;            /* or NULL */
+    enum hsm_session_kind kind;
+    bool login;                 /* log in first */
+};
+
+/* What is to be done. May be called again, when it failed with a STALE class:
+ * then with another session, or after a login, or with a restarted module. */
+typedef hsm_rc (*hsm_run_fn)(struct hsm_session *s, void *arg);
+
+/*
+ * Runs fn. A failure of a STALE class is repaired and tried once more (a few
+ * times with pauses on tokens that are known to disturb each other's logins);
+ * any other is returned, with the token's name as where.
+ */
+HSM_CHECKED hsm_rc hsm_run(const struct hsm_run *run, hsm_run_fn fn,
+                           void *arg);
+
+#endif

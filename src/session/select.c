@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/session/select.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/log.h"
+
+/* A failing search's words: what went wrong, and what there is. */
+struct misses {
+    struct hsm_buf failed;      /* modules that could not be used */
+    struct hsm_buf seen;        /* tokens that do not match */
+    hsm_rc rc;                  /* of the last module that failed */
+    size_t n_failed;
+};
+
+static void note_failure(struct misses *m, const struct hsm_library *lib,
+                         hsm_rc rc)
+{
+    const char *words = hsm_detail();
+    hsm_rc written;
+
+    hsm_log(HSM_LOG_INFO, "module %s: %s: %s %s", lib->name, rc.at,
+            hsm_ckr_row(rc.rv)->name, words);
+    m->rc = rc;
+    m->n_failed++;
+    if (words[0] != '\0') {
+        written = hsm_buf_printf(&m->failed, "%s%s",
+                                 m->failed.len > 0 ? "; " : "", words);
+    } else {
+        written = hsm_buf_printf(&m->failed, "%smodule \"%s\": %s says %s",
+                                 m->failed.len > 0 ? "; " : "", lib->name,
+                                 rc.at, hsm_ckr_row(rc.rv)->name);
+    }
+    (void)written;              /* fewer words when memory is short */
+}
+
+/* module-name: the configured name, or the file's with or without "lib" and
+ * ".so". */
+static bool is_named(const struct hsm_library *lib, const char *name)
+{
+    const char *slash = strrchr(lib->path, '/');
+    const char *file = slash != NULL ? slash + 1 : lib->path;
+    size_t len = strlen(name);
+
+    if (strcmp(lib->name, name) == 0 || strcmp(file, name) == 0) {
+        return true;
+    }
+    if (strncmp(file, "lib", 3) == 0 && strncmp(name, "lib", 3) != 0) {
+        file += 3;
+    }
+    return strncmp(file, name, len) == 0
+        && (file[len] == '\0' || strncmp(file + len, ".so", 3) == 0);
+}
+
+/* module-path: the file, or the folder it is in. */
+static bool is_at(const struct hsm_library *lib, const char *path)
+{
+    char *real = realpath(path, NULL);
+    const char *want = real != NULL ? real : path;
+    size_t len = strlen(want);
+    bool at = strncmp(lib->path, want, len) == 0
+        && (lib->path[len] == '\0'
+            || (lib->path[len] == '/'
+                && strchr(lib->path + len + 1, '/') == NULL));
+
+    free(real);
+    return at;
+}
+
+/* What can be said before the module is loaded. */
+static bool may_use(const struct hsm_library *lib, const struct hsm_uri *uri)
+{
+    const char *name = hsm_uri_module_name(uri);
+    const char *path = hsm_uri_module_path(uri);
+
+    return (name == NULL || is_named(lib, name))
+        && (path == NULL || is_at(lib, path));
+}
+
+static bool slot_matches(struct hsm_token *tok, const struct hsm_uri *uri)
+{
+    CK_SLOT_ID id = hsm_token_slot(tok);
+    CK_SLOT_INFO info;
+
+    memset(&info, 0, sizeof(info));
+    if (hsm_uri_names_slot_info(uri)) {
+        hsm_rc rc = hsm_call(tok->lib, C_GetSlotInfo, (id, &info));
+
+        if (!hsm_ok(rc)) {
+            return false;
+        }
+    }
+    return hsm_uri_matches_slot(uri, id, &info);
+}
+
+static void collect(struct hsm_library *lib, const struct hsm_uri *uri,
+                    struct hsm_tokens *out, struct misses *m)
+{
+    for (struct hsm_token *tok = hsm_token_first(lib); tok != NULL;
+         tok = hsm_token_next(tok)) {
+        CK_TOKEN_INFO info;
+
+        if (!hsm_token_is_present(tok)) {
+            continue;
+        }
+        hsm_token_info(tok, &info);
+        if (hsm_uri_matches_token(uri, &info) && slot_matches(tok, uri)
+            && out->n < HSM_TOKENS_MAX) {
+            out->tok[out->n++] = tok;
+        } else {
+            hsm_rc rc = hsm_buf_printf(&m->seen, "%s\"%s\"",
+                                       m->seen.len > 0 ? ", " : "",
+                                       tok->id.label);
+
+            (void)rc;           /* fewer words when memory is short */
+        }
+    }
+}
+
+/* The tokens of one module: those that are known, else after a scan. */
+static hsm_rc ask(struct hsm_context *ctx, struct hsm_library *lib,
+                  const struct hsm_uri *uri, struct hsm_tokens *out,
+                  struct misses *m)
+{
+    size_t before = out->n;
+
+    TRY(hsm_context_ready(ctx, lib));
+    if (!hsm_uri_matches_library(uri, &lib->info)) {
+        return HSM_OK;
+    }
+    collect(lib, uri, out, m);
+    if (out->n == before) {
+        TRY(hsm_token_scan(lib));
+        hsm_buf_clear(&m->seen);
+        collect(lib, uri, out, m);
+    }
+    return HSM_OK;
+}
+
+static hsm_rc nothing_found(const struct misses *m, const struct hsm_uri *uri,
+                            size_t n_used)
+{
+    const char *failed = m->failed.len > 0 ? (const char *)m->failed.p : "";
+    const char *seen = m->seen.len > 0 ? (const char *)m->seen.p : "";
+
+    if (n_used == 0) {
+        return hsm_fail(HSM_E_NO_MODULE, __func__,
+                        "no configured module has the module-name or "
+                        "module-path of %s", hsm_uri_for_people(uri));
+    }
+    if (m->n_failed == n_used && n_used == 1) {
+        return hsm_fail(m->rc.rv, m->rc.at, "%s", failed);
+    }
+    return hsm_fail(HSM_E_NO_TOKEN, "C_GetSlotList",
+                    "no token matches %s; tokens here: %s%s%s",
+                    hsm_uri_for_people(uri), seen[0] != '\0' ? seen : "none",
+                    failed[0] != '\0' ? "; " : "", failed);
+}
+
+hsm_rc hsm_select_tokens(struct hsm_context *ctx, const struct hsm_uri *uri,
+                         struct hsm_tokens *out)
+{
+    struct misses m = { .failed = HSM_BUF_INIT, .seen = HSM_BUF_INIT };
+    struct hsm_library **libs = NULL;
+    size_t n = 0;
+    size_t n_used = 0;
+    hsm_rc rc = HSM_OK;
+
+    out->n = 0;
+    TRY(hsm_context_libraries(ctx, &libs, &n));
+    for (size_t i = 0; i < n; i++) {
+        hsm_rc one;
+
+        if (!may_use(libs[i], uri)) {
+            continue;
+        }
+        n_used++;
+        one = ask(ctx, libs[i], uri, out, &m);
+        if (!hsm_ok(one)) {
+            note_failure(&m, libs[i], one);
+        }
+        if (out->n > 0 && hsm_uri_names_one_token(uri)) {
+            break;
+        }
+    }
+    if (out->n == 0) {
+        rc = nothing_found(&m, uri, n_used);
+    }
+    hsm_buf_clear(&m.failed);
+    hsm_buf_clear(&m.seen);
+    return rc;
+}

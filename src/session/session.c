@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/session/session.h"
+
+#include <stdlib.h>
+
+#include "src/session/sessions.h"
+
+hsm_rc hsm_session_open(struct hsm_token *tok, enum hsm_session_kind kind,
+                        struct hsm_session **out)
+{
+    CK_FLAGS flags = CKF_SERIAL_SESSION
+        | (kind == HSM_RW ? CKF_RW_SESSION : 0);
+    struct hsm_session *s = hsm_zalloc(sizeof(*s));
+    hsm_rc rc;
+
+    if (s == NULL) {
+        return hsm_fail_rv(CKR_HOST_MEMORY, "C_OpenSession");
+    }
+    s->tok = tok;
+    s->rw = kind == HSM_RW;
+    s->generation = hsm_library_generation(tok->lib);
+    s->fork_epoch = hsm_fork_epoch();
+    s->epoch = hsm_token_epoch(tok);
+    rc = hsm_call(tok->lib, C_OpenSession,
+                  (hsm_token_slot(tok), flags, NULL, NULL, &s->h));
+    if (!hsm_ok(rc)) {
+        free(s);
+        return rc;
+    }
+    *out = s;
+    return HSM_OK;
+}
+
+bool hsm_session_is_current(const struct hsm_session *s)
+{
+    return s->epoch == hsm_token_epoch(s->tok)
+        && s->fork_epoch == hsm_fork_epoch();
+}
+
+void hsm_session_close(struct hsm_session *s)
+{
+    /* What another process opened, or the module's former life, is not ours
+     * to close; its handle may by now be somebody else's. */
+    if (s->fork_epoch == hsm_fork_epoch()
+        && s->generation == hsm_library_generation(s->tok->lib)
+        && hsm_library_is_ready(s->tok->lib)) {
+        hsm_rc rc = hsm_call(s->tok->lib, C_CloseSession, (s->h));
+
+        (void)rc;       /* it is gone either way */
+    }
+    free(s);
+}

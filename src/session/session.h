@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A session on a token, owned by one thread at a time, and the pool that
+ * sessions come from.
+ *
+ * A session with an operation that did not end is "dirty": the pool cancels
+ * or closes it and never hands it out again as it is.
+ */
+#ifndef HSM_SESSION_SESSION_H
+#define HSM_SESSION_SESSION_H
+
+#include "src/module/context.h"
+#include "src/module/token.h"
+
+struct hsm_session {
+    struct hsm_token *tok;
+    CK_SESSION_HANDLE h;
+    unsigned int epoch;         /* of the token when it was opened */
+    unsigned int generation;    /* of the library, likewise */
+    unsigned int fork_epoch;
+    bool rw;
+    bool dirty;
+    struct hsm_session *next;   /* in the pool */
+};
+
+enum hsm_session_kind { HSM_RO, HSM_RW };
+
+/*
+ * An idle session, or a new one. Makes the library ready and confirms the
+ * token first where that is due (a new process, a restarted module). Waits for
+ * a session when all are taken; HSM_E_TIMEOUT after the context's wait_ms.
+ */
+HSM_CHECKED hsm_rc hsm_pool_take(struct hsm_context *ctx,
+                                 struct hsm_token *tok,
+                                 enum hsm_session_kind kind,
+                                 struct hsm_session **out);
+/* Gives it back. NULL is allowed. Closes it when it is dirty or stale. */
+void hsm_pool_put(struct hsm_session *s);
+
+static inline void hsm_session_putp(struct hsm_session **s)
+{
+    hsm_pool_put(*s);
+    *s = NULL;
+}
+
+/* Closes idle sessions of all of a library's tokens: at exit. */
+void hsm_pool_close_idle(struct hsm_library *lib);
+
+#endif

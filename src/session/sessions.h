@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Single sessions, for the pool alone.
+ */
+#ifndef HSM_SESSION_SESSIONS_H
+#define HSM_SESSION_SESSIONS_H
+
+#include "src/session/session.h"
+
+/* C_OpenSession. The library must be ready. */
+HSM_CHECKED hsm_rc hsm_session_open(struct hsm_token *tok,
+                                    enum hsm_session_kind kind,
+                                    struct hsm_session **out);
+/* Of this process, and of the token's present epoch. */
+bool hsm_session_is_current(const struct hsm_session *s);
+/* C_CloseSession where that is still right; frees it in any case. */
+void hsm_session_close(struct hsm_session *s);
+
+#endif
