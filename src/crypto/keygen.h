@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Making a key pair in a token.
+ */
+#ifndef HSM_CRYPTO_KEYGEN_H
+#define HSM_CRYPTO_KEYGEN_H
+
+#include "src/object/key.h"
+
+/* What a key may be used for; 0: what its type is made for. */
+enum hsm_usage {
+    HSM_USE_SIGN = 1,           /* digitalSignature: sign, verify */
+    HSM_USE_DECRYPT = 2,        /* decrypt, encrypt */
+    HSM_USE_DERIVE = 4,
+    HSM_USE_WRAP = 8            /* unwrap, wrap */
+};
+
+struct hsm_keygen {
+    const struct hsm_keytype *kt;
+    unsigned int bits;          /* RSA: of the modulus */
+    struct hsm_bytes exponent;  /* RSA: big-endian; empty: 65537 */
+    const struct hsm_curve *curve;          /* EC */
+    unsigned int usage;         /* enum hsm_usage; 0: default of the type */
+    bool session_object;        /* not stored: dies with the process */
+};
+
+/*
+ * Makes the pair on the one token that the URI selects; the URI's id and
+ * object become CKA_ID (else 16 random bytes) and CKA_LABEL of both halves.
+ * Defaults: PRIVATE, SENSITIVE, not EXTRACTABLE. HSM_E_SEVERAL when more than
+ * one token matches, HSM_E_SETTING when the URI says type= other than
+ * private, or a key with that id or label is there already.
+ */
+HSM_CHECKED hsm_rc hsm_keygen_pair(struct hsm_context *ctx,
+                                   struct hsm_uri *uri,
+                                   const struct hsm_keygen *spec,
+                                   const struct hsm_cred *cred,
+                                   struct hsm_key **out);
+
+#endif

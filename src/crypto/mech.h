@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A mechanism with its parameters, by value: copied freely, points nowhere.
+ * It is turned into a CK_MECHANISM just before the call.
+ */
+#ifndef HSM_CRYPTO_MECH_H
+#define HSM_CRYPTO_MECH_H
+
+#include "src/base/cryptoki.h"
+#include "src/base/result.h"
+
+enum hsm_mech_kind {
+    HSM_MECH_PLAIN,             /* no parameter */
+    HSM_MECH_PSS
+};
+
+struct hsm_mech {
+    CK_MECHANISM_TYPE type;
+    enum hsm_mech_kind kind;
+    union {
+        CK_RSA_PKCS_PSS_PARAMS pss;
+    } u;
+};
+
+static inline struct hsm_mech hsm_mech_plain(CK_MECHANISM_TYPE type)
+{
+    struct hsm_mech m = { .type = type, .kind = HSM_MECH_PLAIN };
+
+    return m;
+}
+
+struct hsm_mech hsm_mech_pss(CK_MECHANISM_TYPE type, CK_MECHANISM_TYPE hash,
+                             CK_ULONG mgf, CK_ULONG salt_bytes);
+
+/* Points into m, which must outlive out. */
+void hsm_mech_native(struct hsm_mech *m, CK_MECHANISM *out);
+
+/* "CKM_RSA_PKCS_PSS", or "0x80000001" for those without a row; buf is used
+ * for the latter and must hold 24 bytes. */
+const char *hsm_mech_name(CK_MECHANISM_TYPE type, char buf[24]);
+
+#endif

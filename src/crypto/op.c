@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/crypto/op.h"
+
+#include "src/crypto/op_key.h"
+
+struct once {
+    struct hsm_key *key;
+    enum hsm_op_kind kind;
+    struct hsm_mech mech;
+    struct hsm_bytes in;
+    unsigned char *out;
+    size_t room;
+    size_t used;
+};
+
+struct with_key {
+    struct hsm_key *key;
+    hsm_op_key_fn fn;
+    void *arg;
+};
+
+/* hsm_run_fn: resolves the handle, and says when it was refused. */
+static hsm_rc with_handle(struct hsm_session *s, void *arg)
+{
+    struct with_key *w = arg;
+    CK_OBJECT_HANDLE h = 0;
+    hsm_rc rc;
+
+    TRY(hsm_key_handle(w->key, s, &h));
+    rc = w->fn(s, h, w->arg);
+    if (hsm_class_of(rc) == HSM_CLASS_STALE_OBJECT) {
+        hsm_key_doubt(w->key, h);
+    }
+    return rc;
+}
+
+hsm_rc hsm_op_with_key(struct hsm_key *key, hsm_op_key_fn fn, void *arg)
+{
+    struct hsm_context *ctx = hsm_key_context(key);
+    struct with_key w = { key, fn, arg };
+    struct hsm_run run = { .ctx = ctx, .kind = HSM_RO };
+    struct hsm_cred cred;
+    hsm_rc rc = hsm_key_resolve(key, NULL);
+
+    if (hsm_ok(rc)) {
+        hsm_key_cred(key, &cred);
+        run.cred = &cred;
+        run.tok = hsm_key_token(key);
+        run.login = hsm_context_settings(ctx)->login != HSM_LOGIN_NEVER;
+        rc = hsm_run(&run, with_handle, &w);
+    }
+    return hsm_blame(rc, "%s", hsm_key_name(key));
+}
+
+static hsm_rc init(struct hsm_session *s, enum hsm_op_kind kind,
+                   CK_MECHANISM *mech, CK_OBJECT_HANDLE h)
+{
+    if (kind == HSM_OP_SIGN) {
+        return hsm_call(s->tok->lib, C_SignInit, (s->h, mech, h));
+    }
+    return hsm_call(s->tok->lib, C_DecryptInit, (s->h, mech, h));
+}
+
+static hsm_rc act(struct hsm_session *s, struct once *o)
+{
+    union {
+        const unsigned char *c;
+        CK_BYTE *p;
+    } in = { .c = o->in.p };
+    CK_ULONG len = o->room;
+    hsm_rc rc;
+
+    if (o->kind == HSM_OP_SIGN) {
+        rc = hsm_call(s->tok->lib, C_Sign,
+                      (s->h, in.p, o->in.len, o->out, &len));
+    } else {
+        rc = hsm_call(s->tok->lib, C_Decrypt,
+                      (s->h, in.p, o->in.len, o->out, &len));
+    }
+    if (hsm_ok(rc) && len > o->room) {
+        return hsm_fail(HSM_E_BAD_DATA, rc.at,
+                        "the token says it wrote %lu bytes to %zu", len,
+                        o->room);
+    }
+    o->used = len;
+    return rc;
+}
+
+/* The session still has an operation, for all that is known. */
+static bool is_unfinished(hsm_rc rc)
+{
+    return rc.rv == CKR_BUFFER_TOO_SMALL
+        || (!hsm_ok(rc) && hsm_class_of(rc) != HSM_CLASS_INPUT);
+}
+
+/* hsm_op_key_fn. Between Init and the end of the act the session is dirty:
+ * whatever goes wrong there may leave the operation active. */
+static hsm_rc once(struct hsm_session *s, CK_OBJECT_HANDLE h, void *arg)
+{
+    struct once *o = arg;
+    struct hsm_cred cred;
+    CK_MECHANISM mech;
+    hsm_rc rc;
+
+    hsm_mech_native(&o->mech, &mech);
+    rc = init(s, o->kind, &mech, h);
+    s->dirty = rc.rv == CKR_OPERATION_ACTIVE
+        || rc.rv == CKR_GENERAL_ERROR;
+    TRY(rc);
+    s->dirty = true;
+    if (hsm_key_usage(o->key).always_authenticate) {
+        hsm_key_cred(o->key, &cred);
+        TRY(hsm_login_for_operation(hsm_key_context(o->key), s, &cred));
+    }
+    rc = act(s, o);
+    s->dirty = is_unfinished(rc);
+    return rc;
+}
+
+hsm_rc hsm_op_once(struct hsm_key *key, enum hsm_op_kind kind,
+                   const struct hsm_mech *mech, struct hsm_bytes in,
+                   unsigned char *out, size_t *out_len)
+{
+    struct once o = {
+        .key = key, .kind = kind, .mech = *mech, .in = in, .out = out,
+        .room = *out_len,
+    };
+
+    TRY(hsm_op_with_key(key, once, &o));
+    *out_len = o.used;
+    return HSM_OK;
+}
+
+hsm_rc hsm_op_can(struct hsm_key *key, CK_MECHANISM_TYPE type, bool *can)
+{
+    bool offers = false;
+
+    TRY(hsm_key_resolve(key, NULL));
+    TRY(hsm_token_offers(hsm_key_token(key), type, &offers));
+    *can = offers && hsm_key_allows(key, type);
+    return HSM_OK;
+}

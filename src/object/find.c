@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/object/find.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/gate.h"
+
+#define BATCH 64
+
+static hsm_rc append(struct hsm_handles *hs, const CK_OBJECT_HANDLE *h,
+                     size_t n)
+{
+    CK_OBJECT_HANDLE *more;
+
+    if (n == 0) {
+        return HSM_OK;
+    }
+    if (n > SIZE_MAX / sizeof(*more) - hs->n) {
+        return hsm_fail_rv(CKR_HOST_MEMORY, "hsm_find");
+    }
+    more = realloc(hs->h, (hs->n + n) * sizeof(*more));
+    if (more == NULL) {
+        return hsm_fail_rv(CKR_HOST_MEMORY, "hsm_find");
+    }
+    memcpy(more + hs->n, h, n * sizeof(*more));
+    hs->h = more;
+    hs->n += n;
+    return HSM_OK;
+}
+
+/* One C_FindObjects. end: the module has no more, or the limit is reached. */
+static hsm_rc next_batch(struct hsm_session *s, size_t limit,
+                         struct hsm_handles *hs, bool *end)
+{
+    CK_OBJECT_HANDLE batch[BATCH] = { 0 };
+    CK_ULONG want = BATCH;
+    CK_ULONG got = 0;
+
+    if (limit != 0 && limit - hs->n < want) {
+        want = (CK_ULONG)(limit - hs->n);
+    }
+    TRY(hsm_call(s->tok->lib, C_FindObjects, (s->h, batch, want, &got)));
+    if (got > want) {
+        return hsm_fail(HSM_E_BAD_DATA, "C_FindObjects",
+                        "the module returned %lu objects where %lu were "
+                        "asked for", got, want);
+    }
+    TRY(append(hs, batch, got));
+    *end = got < want || (limit != 0 && hs->n >= limit);
+    return HSM_OK;
+}
+
+hsm_rc hsm_find(struct hsm_session *s, struct hsm_attrs *tmpl, size_t limit,
+                struct hsm_handles *out)
+{
+    hsm_auto(hsm_handles) found = HSM_HANDLES_INIT;
+    bool end = false;
+    hsm_rc rc = hsm_call(s->tok->lib, C_FindObjectsInit,
+                         (s->h, tmpl->a, tmpl->n));
+
+    if (!hsm_ok(rc)) {
+        /* Some operation, or a search of before, is still under way in it. */
+        s->dirty = s->dirty || rc.rv == CKR_OPERATION_ACTIVE;
+        return rc;
+    }
+    while (hsm_ok(rc) && !end) {
+        rc = next_batch(s, limit, &found, &end);
+    }
+    if (!hsm_ok(rc)) {
+        s->dirty = true;
+    }
+    /* What was found stays good when only the end of the search fails. */
+    if (!hsm_ok(hsm_call(s->tok->lib, C_FindObjectsFinal, (s->h)))) {
+        s->dirty = true;
+    }
+    if (hsm_ok(rc)) {
+        *out = found;
+        found = (struct hsm_handles)HSM_HANDLES_INIT;
+    }
+    return rc;
+}
+
+void hsm_handles_clear(struct hsm_handles *hs)
+{
+    free(hs->h);
+    hs->h = NULL;
+    hs->n = 0;
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/object/key.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/object/key_private.h"
+
+static const CK_ATTRIBUTE_TYPE types[] = {
+    CKA_CLASS, CKA_KEY_TYPE, CKA_ID, CKA_LABEL,
+    CKA_MODULUS, CKA_PUBLIC_EXPONENT, CKA_EC_PARAMS, CKA_EC_POINT,
+    CKA_PUBLIC_KEY_INFO,
+    CKA_SIGN, CKA_DECRYPT, CKA_DERIVE,
+    CKA_ALWAYS_AUTHENTICATE, CKA_ALLOWED_MECHANISMS,
+};
+
+const CK_ATTRIBUTE_TYPE *hsm_key_attr_types(size_t *n)
+{
+    *n = sizeof(types) / sizeof(types[0]);
+    return types;
+}
+
+static struct hsm_key *new_key(struct hsm_context *ctx, struct hsm_uri *uri)
+{
+    struct hsm_key *k = hsm_zalloc(sizeof(*k));
+
+    if (k == NULL) {
+        return NULL;
+    }
+    atomic_init(&k->refs, 1u);
+    k->ctx = hsm_context_get(ctx);
+    k->uri = hsm_uri_get(uri);
+    k->usage = (struct hsm_key_usage){ true, true, true, false };
+    hsm_lock_init(&k->lock);
+    return k;
+}
+
+struct hsm_key *hsm_key_get(struct hsm_key *k)
+{
+    (void)atomic_fetch_add(&k->refs, 1u);
+    return k;
+}
+
+void hsm_key_put(struct hsm_key *k)
+{
+    if (k == NULL || atomic_fetch_sub(&k->refs, 1u) != 1u) {
+        return;
+    }
+    hsm_lock_destroy(&k->lock);
+    hsm_public_clear(&k->pub);
+    hsm_buf_clear(&k->id);
+    hsm_buf_clear(&k->label);
+    free(k->allowed);
+    hsm_uri_put(k->uri);
+    hsm_context_put(k->ctx);
+    free(k);
+}
+
+void hsm_key_putp(struct hsm_key **k)
+{
+    hsm_key_put(*k);
+    *k = NULL;
+}
+
+hsm_rc hsm_key_from_reference(struct hsm_context *ctx, struct hsm_uri *uri,
+                              const struct hsm_public *pub,
+                              struct hsm_key **out)
+{
+    hsm_autop(hsm_key) k = NULL;
+
+    if ((hsm_uri_want(uri) & HSM_WANT_PRIVATE) == 0) {
+        return hsm_fail(HSM_E_URI, __func__,
+                        "the reference %s does not name a private key",
+                        hsm_uri_for_people(uri));
+    }
+    k = new_key(ctx, uri);
+    if (k == NULL) {
+        return hsm_fail_rv(CKR_HOST_MEMORY, __func__);
+    }
+    TRY(hsm_public_copy(pub, &k->pub));
+    *out = k;
+    k = NULL;
+    return HSM_OK;
+}
+
+/* CKA_ALLOWED_MECHANISMS, an array of CK_MECHANISM_TYPE. */
+static hsm_rc copy_allowed(struct hsm_key *k, const struct hsm_attrs *attrs)
+{
+    struct hsm_bytes list;
+
+    if (!hsm_attrs_get(attrs, CKA_ALLOWED_MECHANISMS, &list)
+        || list.len < sizeof(*k->allowed)) {
+        return HSM_OK;
+    }
+    k->allowed = malloc(list.len);
+    if (k->allowed == NULL) {
+        return hsm_fail_rv(CKR_HOST_MEMORY, __func__);
+    }
+    memcpy(k->allowed, list.p, list.len);
+    k->n_allowed = list.len / sizeof(*k->allowed);
+    return HSM_OK;
+}
+
+static hsm_rc copy_value(const struct hsm_attrs *attrs, CK_ATTRIBUTE_TYPE type,
+                         struct hsm_buf *out)
+{
+    struct hsm_bytes value;
+
+    return hsm_attrs_get(attrs, type, &value) ? hsm_buf_set(out, value)
+                                              : HSM_OK;
+}
+
+hsm_rc hsm_key_from_object(const struct hsm_key_origin *from,
+                           struct hsm_key **out)
+{
+    hsm_autop(hsm_key) k = new_key(from->ctx, from->uri);
+    const struct hsm_attrs *as = from->attrs;
+
+    if (k == NULL) {
+        return hsm_fail_rv(CKR_HOST_MEMORY, __func__);
+    }
+    TRY(hsm_public_copy(from->pub, &k->pub));
+    TRY(copy_value(as, CKA_ID, &k->id));
+    TRY(copy_value(as, CKA_LABEL, &k->label));
+    TRY(copy_allowed(k, as));
+    k->usage.sign = hsm_attrs_get_bool(as, CKA_SIGN, true);
+    k->usage.decrypt = hsm_attrs_get_bool(as, CKA_DECRYPT, true);
+    k->usage.derive = hsm_attrs_get_bool(as, CKA_DERIVE, true);
+    k->usage.always_authenticate =
+        hsm_attrs_get_bool(as, CKA_ALWAYS_AUTHENTICATE, false);
+    k->tok = from->tok;
+    k->h = from->h;
+    k->epoch = from->epoch;
+    *out = k;
+    k = NULL;
+    return HSM_OK;
+}
+
+const struct hsm_public *hsm_key_public(const struct hsm_key *k)
+{
+    return &k->pub;
+}
+
+struct hsm_context *hsm_key_context(const struct hsm_key *k)
+{
+    return k->ctx;
+}
+
+struct hsm_key_usage hsm_key_usage(struct hsm_key *k)
+{
+    struct hsm_key_usage usage;
+
+    hsm_lock(&k->lock);
+    usage = k->usage;
+    hsm_unlock(&k->lock);
+    return usage;
+}
+
+bool hsm_key_allows(struct hsm_key *k, CK_MECHANISM_TYPE type)
+{
+    bool allowed;
+
+    hsm_lock(&k->lock);
+    allowed = k->n_allowed == 0;
+    for (size_t i = 0; i < k->n_allowed && !allowed; i++) {
+        allowed = k->allowed[i] == type;
+    }
+    hsm_unlock(&k->lock);
+    return allowed;
+}
+
+const char *hsm_key_name(const struct hsm_key *k)
+{
+    return hsm_uri_for_people(k->uri);
+}
+
+struct hsm_token *hsm_key_token(struct hsm_key *k)
+{
+    struct hsm_token *tok;
+
+    hsm_lock(&k->lock);
+    tok = k->tok;
+    hsm_unlock(&k->lock);
+    return tok;
+}
+
+void hsm_key_doubt(struct hsm_key *k, CK_OBJECT_HANDLE h)
+{
+    hsm_lock(&k->lock);
+    if (k->h == h) {
+        k->epoch = 0;
+    }
+    hsm_unlock(&k->lock);
+}
+
+void hsm_key_cred(const struct hsm_key *k, struct hsm_cred *out)
+{
+    *out = (struct hsm_cred){ .uri = k->uri };
+}
+
+/* pin-source of the original, which is no secret, goes into references. */
+static hsm_rc add_pin_source(const struct hsm_key *k, struct hsm_buf *out)
+{
+    const char *text = hsm_uri_for_reference(k->uri);
+    const char *source = strstr(text, "pin-source=");
+    size_t len = source != NULL ? strcspn(source, "&;?") : 0;
+
+    return len > 0 ? hsm_buf_printf(out, "?%.*s", (int)len, source) : HSM_OK;
+}
+
+hsm_rc hsm_key_uri(struct hsm_key *k, struct hsm_buf *out)
+{
+    struct hsm_token *tok = hsm_key_token(k);
+    CK_TOKEN_INFO info;
+
+    if (tok == NULL) {
+        return hsm_buf_printf(out, "%s", hsm_uri_for_reference(k->uri));
+    }
+    hsm_token_info(tok, &info);
+    /* id and label do not change once the token is known. */
+    TRY(hsm_uri_compose(&info, hsm_buf_bytes(&k->id),
+                        hsm_buf_bytes(&k->label), "private", out));
+    return add_pin_source(k, out);
+}

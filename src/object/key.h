@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A private key on a token: what it is (never changes), and where it was last
+ * seen (a cache).
+ *
+ * Reference counted; any thread may use it at any time. A key made from a
+ * reference with a public half has no token until its first private operation.
+ */
+#ifndef HSM_OBJECT_KEY_H
+#define HSM_OBJECT_KEY_H
+
+#include "src/module/context.h"
+#include "src/object/attr.h"
+#include "src/object/spki.h"
+#include "src/session/login.h"
+#include "src/session/uri.h"
+
+struct hsm_key;
+
+/* What the token says the key may do; unknown (unresolved): all true. */
+struct hsm_key_usage {
+    bool sign, decrypt, derive;
+    bool always_authenticate;
+};
+
+struct hsm_key *hsm_key_get(struct hsm_key *k);
+void hsm_key_put(struct hsm_key *k);
+void hsm_key_putp(struct hsm_key **k);
+
+/*
+ * A key known by its URI and its public half alone: touches no token. uri is
+ * counted, pub copied. The URI must not name another type than private.
+ */
+HSM_CHECKED hsm_rc hsm_key_from_reference(struct hsm_context *ctx,
+                                          struct hsm_uri *uri,
+                                          const struct hsm_public *pub,
+                                          struct hsm_key **out);
+/*
+ * A key that was just read or made: as are the attributes of its private
+ * object h, seen through a session of tok; pub may be empty. uri is how the
+ * user named it (for its PIN source). All but the counted are copied.
+ */
+struct hsm_key_origin {
+    struct hsm_context *ctx;
+    struct hsm_uri *uri;
+    struct hsm_token *tok;
+    unsigned int epoch;             /* of tok, when h was seen */
+    CK_OBJECT_HANDLE h;
+    const struct hsm_attrs *attrs;
+    const struct hsm_public *pub;
+};
+HSM_CHECKED hsm_rc hsm_key_from_object(const struct hsm_key_origin *from,
+                                       struct hsm_key **out);
+
+/* Never NULL; spki is empty when the public half was not found. */
+const struct hsm_public *hsm_key_public(const struct hsm_key *k);
+struct hsm_context *hsm_key_context(const struct hsm_key *k);
+struct hsm_key_usage hsm_key_usage(struct hsm_key *k);
+/* A mechanism is allowed by CKA_ALLOWED_MECHANISMS (empty: all are). */
+bool hsm_key_allows(struct hsm_key *k, CK_MECHANISM_TYPE type);
+/* For messages: the URI without PIN and public key. Lives as long as the key.*/
+const char *hsm_key_name(const struct hsm_key *k);
+/*
+ * The URI to write into a reference: token, id, object and type=private, or
+ * the one the key came from where the token was not yet touched; pin-source
+ * of the original is kept, a PIN never. NUL-terminated in out.
+ */
+HSM_CHECKED hsm_rc hsm_key_uri(struct hsm_key *k, struct hsm_buf *out);
+
+/*
+ * Finds the token of the key where that has not been done: by its URI, then
+ * the object on it, compared with the public half (HSM_E_OTHER_KEY). May
+ * start modules, log in, wait. cred is the prompt to use, or NULL.
+ */
+HSM_CHECKED hsm_rc hsm_key_resolve(struct hsm_key *k,
+                                   const struct hsm_cred *cred);
+/* NULL before it is resolved. */
+struct hsm_token *hsm_key_token(struct hsm_key *k);
+/*
+ * The handle of the private object in this epoch of the session's token; finds
+ * the object again and compares the public half where the cache is stale.
+ */
+HSM_CHECKED hsm_rc hsm_key_handle(struct hsm_key *k, struct hsm_session *s,
+                                  CK_OBJECT_HANDLE *out);
+/* The handle was refused: forget it, if it is still the one remembered. */
+void hsm_key_doubt(struct hsm_key *k, CK_OBJECT_HANDLE h);
+/* The credentials that serve this key's later logins (no prompt). */
+void hsm_key_cred(const struct hsm_key *k, struct hsm_cred *out);
+
+/* The attribute types that describe a key, for one C_GetAttributeValue. */
+const CK_ATTRIBUTE_TYPE *hsm_key_attr_types(size_t *n);
+
+#endif

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/object/load.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/object/object.h"
+#include "src/session/run.h"
+#include "src/session/select.h"
+
+/* How many near misses or candidates an error names. */
+#define NAMED_MAX 5u
+
+/* One load: what is asked for, and what has been found so far. */
+struct load {
+    struct hsm_context *ctx;
+    struct hsm_uri *uri;
+    unsigned int want;
+    const struct hsm_cred *cred;
+    struct hsm_items *out;
+    struct hsm_token *tok;      /* being looked at */
+    bool logged_in;             /* is what is there now all there is? */
+    size_t n_seen;              /* objects that match, whatever their class */
+};
+
+static void clear_item(struct hsm_item *item)
+{
+    hsm_key_put(item->key);
+    hsm_public_clear(&item->pub);
+    hsm_buf_clear(&item->cert);
+    free(item->uri);
+}
+
+/* Leaves the first n. */
+static void cut_items(struct hsm_items *items, size_t n)
+{
+    while (items->n > n) {
+        clear_item(&items->v[--items->n]);
+    }
+}
+
+void hsm_items_clear(struct hsm_items *items)
+{
+    cut_items(items, 0);
+    free(items->v);
+    items->v = NULL;
+}
+
+/* Room for one more, cleared. NULL: no memory. */
+static struct hsm_item *add_item(struct hsm_items *items, enum hsm_want kind)
+{
+    struct hsm_item *grown =
+        realloc(items->v, (items->n + 1) * sizeof(*items->v));
+
+    if (grown == NULL) {
+        return NULL;
+    }
+    items->v = grown;
+    grown += items->n++;
+    *grown = (struct hsm_item){ .kind = kind };
+    return grown;
+}
+
+static hsm_rc compose(const struct load *l, const struct hsm_object *o,
+                      char **out)
+{
+    hsm_auto(hsm_buf) text = HSM_BUF_INIT;
+    struct hsm_bytes id = { NULL, 0 };
+    struct hsm_bytes label = { NULL, 0 };
+    CK_TOKEN_INFO info;
+
+    (void)hsm_attrs_get(&o->attrs, CKA_ID, &id);
+    (void)hsm_attrs_get(&o->attrs, CKA_LABEL, &label);
+    hsm_token_info(l->tok, &info);
+    TRY(hsm_uri_compose(&info, id, label, hsm_object_type(o), &text));
+    *out = hsm_strdup((const char *)text.p);
+    return *out != NULL ? HSM_OK : hsm_fail_rv(CKR_HOST_MEMORY, __func__);
+}
+
+static hsm_rc make_item(struct load *l, const struct hsm_object *o,
+                        enum hsm_want kind, unsigned int epoch)
+{
+    struct hsm_item *item = add_item(l->out, kind);
+    const struct hsm_key_origin from = {
+        .ctx = l->ctx, .uri = l->uri, .tok = l->tok, .epoch = epoch,
+        .h = o->h, .attrs = &o->attrs, .pub = &o->pub,
+    };
+
+    if (item == NULL) {
+        return hsm_fail_rv(CKR_HOST_MEMORY, __func__);
+    }
+    TRY(compose(l, o, &item->uri));
+    if (kind == HSM_WANT_PRIVATE) {
+        return hsm_key_from_object(&from, &item->key);
+    }
+    if (kind == HSM_WANT_PUBLIC) {
+        return hsm_public_copy(&o->pub, &item->pub);
+    }
+    return hsm_buf_set(&item->cert, hsm_buf_bytes(&o->cert));
+}
+
+/* What an object is good for here; 0: nothing. */
+static unsigned int kind_of(const struct hsm_object *o)
+{
+    CK_ULONG ckk = 0;
+
+    if (o->cls == CKO_PRIVATE_KEY
+        && hsm_attrs_get_ulong(&o->attrs, CKA_KEY_TYPE, &ckk)
+        && hsm_keytype_of(ckk) != NULL) {
+        return HSM_WANT_PRIVATE;
+    }
+    if (o->cls == CKO_PUBLIC_KEY && o->pub.kt != NULL) {
+        return HSM_WANT_PUBLIC;
+    }
+    return o->cls == CKO_CERTIFICATE && o->cert.len > 0 ? HSM_WANT_CERT : 0;
+}
+
+static hsm_rc take_kind(struct load *l, struct hsm_session *s,
+                        struct hsm_objects *objects, enum hsm_want kind)
+{
+    for (size_t i = 0; i < objects->n; i++) {
+        if (kind_of(&objects->v[i]) != (unsigned int)kind) {
+            continue;
+        }
+        if (kind == HSM_WANT_PRIVATE) {
+            TRY(hsm_objects_complete(s, objects, i));
+        }
+        TRY(make_item(l, &objects->v[i], kind, s->epoch));
+    }
+    return HSM_OK;
+}
+
+/* A public key was asked for and no such object is there: a certificate has
+ * one, or the private key knows its own. */
+static hsm_rc take_public_elsewhere(struct load *l, struct hsm_session *s,
+                                    struct hsm_objects *objects)
+{
+    for (size_t i = 0; i < objects->n; i++) {
+        struct hsm_object *o = &objects->v[i];
+
+        if (o->cls == CKO_PRIVATE_KEY) {
+            TRY(hsm_objects_complete(s, objects, i));
+        }
+        if (o->pub.kt != NULL) {
+            return make_item(l, o, HSM_WANT_PUBLIC, s->epoch);
+        }
+    }
+    return HSM_OK;
+}
+
+/* Everything that the search found, in a stable order. */
+static hsm_rc take_all(struct load *l, struct hsm_session *s,
+                       struct hsm_objects *objects)
+{
+    size_t before = l->out->n;
+
+    if ((l->want & HSM_WANT_PRIVATE) != 0) {
+        TRY(take_kind(l, s, objects, HSM_WANT_PRIVATE));
+    }
+    if ((l->want & HSM_WANT_PUBLIC) != 0) {
+        TRY(take_kind(l, s, objects, HSM_WANT_PUBLIC));
+    }
+    if (l->want == HSM_WANT_PUBLIC && l->out->n == before) {
+        TRY(take_public_elsewhere(l, s, objects));
+    }
+    if ((l->want & HSM_WANT_CERT) != 0) {
+        TRY(take_kind(l, s, objects, HSM_WANT_CERT));
+    }
+    return HSM_OK;
+}
+
+/* Only one class is wanted, and nothing else names the object. */
+static CK_OBJECT_CLASS class_of(const struct load *l)
+{
+    return l->want == HSM_WANT_PRIVATE ? CKO_PRIVATE_KEY
+        : l->want == HSM_WANT_CERT ? CKO_CERTIFICATE : HSM_ANY_CLASS;
+}
+
+/* hsm_run_fn: looks at one token. */
+static hsm_rc look(struct hsm_session *s, void *arg)
+{
+    struct load *l = arg;
+    hsm_auto(hsm_objects) objects = HSM_OBJECTS_INIT;
+    struct hsm_search search = { .cls = HSM_ANY_CLASS };
+    size_t before = l->out->n;
+    bool by_id = hsm_uri_id(l->uri, &search.id);
+    bool by_label = hsm_uri_label(l->uri, &search.label);
+    hsm_rc rc;
+
+    if (!by_id && !by_label) {
+        search.cls = class_of(l);
+    }
+    TRY(hsm_objects_look(s, &search, &objects));
+    rc = take_all(l, s, &objects);
+    l->n_seen = objects.n;
+    if (hsm_ok(rc) && l->logged_in && l->out->n == before
+        && (l->want & HSM_WANT_PRIVATE) != 0) {
+        rc = hsm_fail_rv(HSM_E_NO_KEY, "C_FindObjects");
+    }
+    if (!hsm_ok(rc)) {
+        cut_items(l->out, before);
+    }
+    return rc;
+}
+
+static hsm_rc look_at(struct load *l, struct hsm_token *tok, bool login)
+{
+    const struct hsm_run run = {
+        .ctx = l->ctx, .tok = tok, .cred = l->cred, .kind = HSM_RO,
+        .login = login,
+    };
+    hsm_rc rc;
+
+    l->tok = tok;
+    l->logged_in = login;
+    l->n_seen = 0;
+    rc = hsm_run(&run, look, l);
+    return rc.rv == HSM_E_NO_KEY ? HSM_OK : rc;
+}
+
+/* hsm_run_fn: names some private keys of the token, for an error. */
+static hsm_rc name_keys(struct hsm_session *s, void *arg)
+{
+    struct load *l = arg;
+    hsm_auto(hsm_objects) objects = HSM_OBJECTS_INIT;
+    struct hsm_search search = {
+        .cls = l->want == HSM_WANT_CERT ? CKO_CERTIFICATE
+            : l->logged_in ? CKO_PRIVATE_KEY : CKO_PUBLIC_KEY,
+        .limit = NAMED_MAX,
+    };
+
+    TRY(hsm_objects_look(s, &search, &objects));
+    for (size_t i = 0; i < objects.n; i++) {
+        struct hsm_item *item = add_item(l->out, HSM_WANT_DATA);
+
+        if (item == NULL) {
+            return hsm_fail_rv(CKR_HOST_MEMORY, __func__);
+        }
+        TRY(compose(l, &objects.v[i], &item->uri));
+    }
+    return HSM_OK;
+}
+
+static void list_items(const struct hsm_items *items, struct hsm_buf *text)
+{
+    for (size_t i = 0; i < items->n && i < NAMED_MAX; i++) {
+        hsm_rc rc = hsm_buf_printf(text, "%s%s", i > 0 ? " " : "",
+                                   items->v[i].uri);
+
+        (void)rc;               /* fewer words when memory is short */
+    }
+}
+
+/* "id=1" is the character 1; most who write it mean the byte. */
+static const char *id_hint(const struct hsm_uri *uri)
+{
+    struct hsm_bytes id;
+
+    if (!hsm_uri_id(uri, &id) || id.len == 0 || id.len > 40) {
+        return "";
+    }
+    for (size_t i = 0; i < id.len; i++) {
+        if (!isxdigit(id.p[i])) {
+            return "";
+        }
+    }
+    return "; id= takes bytes as %XX: the byte 1 is id=%01";
+}
+
+static hsm_rc no_such(struct load *l, const struct hsm_tokens *tokens)
+{
+    hsm_auto(hsm_items) near = HSM_ITEMS_INIT;
+    hsm_auto(hsm_buf) text = HSM_BUF_INIT;
+    struct hsm_items *out = l->out;
+
+    l->out = &near;
+    if (tokens->n == 1) {
+        const struct hsm_run run = {
+            .ctx = l->ctx, .tok = tokens->tok[0], .kind = HSM_RO,
+        };
+        hsm_rc rc = hsm_run(&run, name_keys, l);
+
+        (void)rc;               /* then there is nothing to name */
+    }
+    l->out = out;
+    list_items(&near, &text);
+    return hsm_fail(HSM_E_NO_KEY, "C_FindObjects",
+                    "no %s matches %s on token \"%s\"%s%s%s%s",
+                    l->want == HSM_WANT_PRIVATE ? "private key"
+                    : l->want == HSM_WANT_PUBLIC ? "public key"
+                    : l->want == HSM_WANT_CERT ? "certificate" : "object",
+                    hsm_uri_for_people(l->uri), tokens->tok[0]->id.label,
+                    tokens->n > 1 ? " (and others)" : "",
+                    near.n > 0 ? "; there is " : "",
+                    near.n > 0 ? (const char *)text.p : "", id_hint(l->uri));
+}
+
+static hsm_rc name_one_token(const struct hsm_tokens *tokens,
+                             const struct hsm_uri *uri)
+{
+    hsm_auto(hsm_buf) text = HSM_BUF_INIT;
+
+    for (size_t i = 0; i < tokens->n; i++) {
+        TRY(hsm_buf_printf(&text, "%stoken=%s;serial=%s", i > 0 ? ", " : "",
+                           tokens->tok[i]->id.label,
+                           tokens->tok[i]->id.serial));
+    }
+    return hsm_fail(HSM_E_SEVERAL, "C_GetSlotList",
+                    "%s may be on any of %zu tokens, and a PIN goes only to "
+                    "the one that is named: %s", hsm_uri_for_people(uri),
+                    tokens->n, (const char *)text.p);
+}
+
+static bool needs_login(struct hsm_token *tok)
+{
+    CK_TOKEN_INFO info;
+
+    hsm_token_info(tok, &info);
+    return (info.flags & CKF_LOGIN_REQUIRED) != 0;
+}
+
+/*
+ * Private keys, and several tokens match: all are looked at without a login,
+ * and the one where something with that name is seen gets the PIN.
+ */
+static hsm_rc load_from_several(struct load *l,
+                                const struct hsm_tokens *tokens)
+{
+    struct hsm_token *likely = NULL;
+    struct hsm_token *closed = NULL;
+    size_t n_likely = 0;
+    size_t n_closed = 0;
+
+    for (size_t i = 0; i < tokens->n; i++) {
+        size_t before = l->out->n;
+
+        TRY(look_at(l, tokens->tok[i], !needs_login(tokens->tok[i])));
+        if (!needs_login(tokens->tok[i])) {
+            continue;
+        }
+        n_closed++;
+        closed = tokens->tok[i];
+        if (l->n_seen > 0) {
+            cut_items(l->out, before);
+            likely = tokens->tok[i];
+            n_likely++;
+        }
+    }
+    if (l->out->n > 0 && n_likely == 0) {
+        return HSM_OK;
+    }
+    if (n_likely == 0 && n_closed == 1) {
+        n_likely = 1;
+        likely = closed;
+    }
+    return n_likely == 1 ? look_at(l, likely, true)
+                         : name_one_token(tokens, l->uri);
+}
+
+static hsm_rc load_from(struct load *l, const struct hsm_tokens *tokens)
+{
+    enum hsm_login_behavior behavior = hsm_context_settings(l->ctx)->login;
+    bool login = behavior == HSM_LOGIN_ALWAYS
+        || (behavior == HSM_LOGIN_AUTO && (l->want & HSM_WANT_PRIVATE) != 0);
+
+    if (login && tokens->n > 1) {
+        return load_from_several(l, tokens);
+    }
+    for (size_t i = 0; i < tokens->n; i++) {
+        TRY(look_at(l, tokens->tok[i], login));
+    }
+    /* Public objects may be hidden too. */
+    if (l->out->n == 0 && !login && behavior == HSM_LOGIN_AUTO
+        && tokens->n == 1 && hsm_pin_is_at_hand(l->cred)) {
+        TRY(look_at(l, tokens->tok[0], true));
+    }
+    return HSM_OK;
+}
+
+hsm_rc hsm_load(struct hsm_context *ctx, struct hsm_uri *uri,
+                unsigned int want, const struct hsm_cred *cred,
+                struct hsm_items *out)
+{
+    struct hsm_tokens tokens = { .n = 0 };
+    struct hsm_cred full = cred != NULL ? *cred : (struct hsm_cred){ 0 };
+    struct load l = {
+        .ctx = ctx, .uri = uri, .want = want & hsm_uri_want(uri),
+        .cred = &full, .out = out,
+    };
+    hsm_rc rc;
+
+    if (full.uri == NULL) {
+        full.uri = uri;
+    }
+    TRY(hsm_select_tokens(ctx, uri, &tokens));
+    if (full.setting == NULL) {
+        full.setting = hsm_context_pin(ctx, tokens.tok[0]->lib);
+    }
+    rc = load_from(&l, &tokens);
+    if (hsm_ok(rc) && out->n == 0) {
+        rc = no_such(&l, &tokens);
+    }
+    if (!hsm_ok(rc)) {
+        hsm_items_clear(out);
+    }
+    return rc;
+}
+
+hsm_rc hsm_load_key(struct hsm_context *ctx, struct hsm_uri *uri,
+                    const struct hsm_cred *cred, struct hsm_key **out)
+{
+    hsm_auto(hsm_items) items = HSM_ITEMS_INIT;
+    hsm_auto(hsm_buf) text = HSM_BUF_INIT;
+
+    TRY(hsm_load(ctx, uri, HSM_WANT_PRIVATE, cred, &items));
+    if (items.n > 1) {
+        list_items(&items, &text);
+        return hsm_fail(HSM_E_SEVERAL, "C_FindObjects",
+                        "%zu private keys match %s: %s", items.n,
+                        hsm_uri_for_people(uri), (const char *)text.p);
+    }
+    *out = items.v[0].key;
+    items.v[0].key = NULL;
+    return HSM_OK;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Everything that a URI names: private keys (with their public halves from
+ * wherever those can be found), public keys, certificates.
+ */
+#ifndef HSM_OBJECT_LOAD_H
+#define HSM_OBJECT_LOAD_H
+
+#include "src/object/key.h"
+
+struct hsm_item {
+    enum hsm_want kind;             /* PRIVATE, PUBLIC or CERT */
+    struct hsm_key *key;            /* PRIVATE */
+    struct hsm_public pub;          /* PUBLIC */
+    struct hsm_buf cert;            /* CERT: DER */
+    char *uri;                      /* ready to paste */
+};
+
+struct hsm_items {
+    struct hsm_item *v;             /* private keys, public keys, certs */
+    size_t n;
+};
+
+#define HSM_ITEMS_INIT { NULL, 0 }
+
+/*
+ * All that matches uri, restricted to the kinds in want. Logs in only where
+ * private keys are wanted (or nothing was found without, and a PIN is at
+ * hand). HSM_E_NO_TOKEN; HSM_E_NO_KEY with the near misses.
+ */
+HSM_CHECKED hsm_rc hsm_load(struct hsm_context *ctx, struct hsm_uri *uri,
+                            unsigned int want, const struct hsm_cred *cred,
+                            struct hsm_items *out);
+void hsm_items_clear(struct hsm_items *items);
+
+/*
+ * The one private key that a URI names. HSM_E_NO_KEY with the near misses,
+ * HSM_E_SEVERAL with the candidates as URIs.
+ */
+HSM_CHECKED hsm_rc hsm_load_key(struct hsm_context *ctx, struct hsm_uri *uri,
+                                const struct hsm_cred *cred,
+                                struct hsm_key **out);
+
+#endif

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/object/object.h"
+
+#include <stdlib.h>
+
+#include "src/object/cert.h"
+#include "src/object/find.h"
+#include "src/object/key.h"
+
+static void clear_object(struct hsm_object *o)
+{
+    hsm_attrs_clear(&o->attrs);
+    hsm_public_clear(&o->pub);
+    hsm_buf_clear(&o->cert);
+}
+
+void hsm_objects_clear(struct hsm_objects *objects)
+{
+    for (size_t i = 0; i < objects->n; i++) {
+        clear_object(&objects->v[i]);
+    }
+    free(objects->v);
+    objects->v = NULL;
+    objects->n = 0;
+}
+
+const char *hsm_object_type(const struct hsm_object *o)
+{
+    return o->cls == CKO_PRIVATE_KEY ? "private"
+        : o->cls == CKO_PUBLIC_KEY ? "public"
+        : o->cls == CKO_CERTIFICATE ? "cert" : NULL;
+}
+
+/* A value of the object equals one that is asked for (empty: any). */
+static bool fits(const struct hsm_object *o, CK_ATTRIBUTE_TYPE type,
+                 struct hsm_bytes want)
+{
+    struct hsm_bytes have = { NULL, 0 };
+
+    if (want.len == 0) {
+        return true;
+    }
+    return hsm_attrs_get(&o->attrs, type, &have)
+        && hsm_bytes_equal(have, want);
+}
+
+/* A certificate's own bytes, and the public key in it. One that is broken
+ * stays without them. */
+static hsm_rc read_certificate(struct hsm_session *s, struct hsm_object *o)
+{
+    static const CK_ATTRIBUTE_TYPE value[] = { CKA_VALUE };
+    hsm_auto(hsm_attrs) as = HSM_ATTRS_INIT;
+    struct hsm_bytes der;
+    struct hsm_cert_view view;
+
+    TRY(hsm_attrs_read(s, o->h, value, 1, &as));
+    if (!hsm_attrs_get(&as, CKA_VALUE, &der)) {
+        return HSM_OK;
+    }
+    TRY(hsm_buf_set(&o->cert, der));
+    if (hsm_ok(hsm_cert_read(der, &view))
+        && !hsm_ok(hsm_public_from_spki(view.spki, &o->pub))) {
+        hsm_public_clear(&o->pub);
+    }
+    return HSM_OK;
+}
+
+static hsm_rc describe(struct hsm_session *s, struct hsm_object *o)
+{
+    size_t n = 0;
+    const CK_ATTRIBUTE_TYPE *types = hsm_key_attr_types(&n);
+    CK_ULONG cls = HSM_ANY_CLASS;
+
+    TRY(hsm_attrs_read(s, o->h, types, n, &o->attrs));
+    if (hsm_attrs_get_ulong(&o->attrs, CKA_CLASS, &cls)) {
+        o->cls = cls;
+    }
+    if (o->cls == CKO_CERTIFICATE) {
+        return read_certificate(s, o);
+    }
+    if (o->cls == CKO_PRIVATE_KEY || o->cls == CKO_PUBLIC_KEY) {
+        if (!hsm_ok(hsm_public_from_attrs(&o->attrs, &o->pub))) {
+            hsm_public_clear(&o->pub);
+        }
+    }
+    return HSM_OK;
+}
+
+/* One search: by id, else by label, else by class. */
+static hsm_rc find(struct hsm_session *s, const struct hsm_search *search,
+                   struct hsm_handles *out)
+{
+    hsm_auto(hsm_attrs) tmpl = HSM_ATTRS_INIT;
+
+    if (search->id.len > 0) {
+        TRY(hsm_attrs_add(&tmpl, CKA_ID, search->id));
+    } else if (search->label.len > 0) {
+        TRY(hsm_attrs_add(&tmpl, CKA_LABEL, search->label));
+    } else if (search->cls != HSM_ANY_CLASS) {
+        TRY(hsm_attrs_add_ulong(&tmpl, CKA_CLASS, search->cls));
+    }
+    return hsm_find(s, &tmpl, search->limit, out);
+}
+
+hsm_rc hsm_objects_look(struct hsm_session *s, const struct hsm_search *search,
+                        struct hsm_objects *out)
+{
+    hsm_auto(hsm_handles) handles = HSM_HANDLES_INIT;
+
+    TRY(find(s, search, &handles));
+    out->n = 0;
+    out->v = calloc(handles.n + 1, sizeof(*out->v));
+    if (out->v == NULL) {
+        return hsm_fail_rv(CKR_HOST_MEMORY, __func__);
+    }
+    for (size_t i = 0; i < handles.n; i++) {
+        struct hsm_object *o = &out->v[out->n];
+        hsm_rc rc;
+
+        *o = (struct hsm_object){ .h = handles.h[i], .cls = HSM_ANY_CLASS };
+        rc = describe(s, o);
+        /* One that vanished meanwhile does not spoil the search. */
+        if (!hsm_ok(rc) && hsm_class_of(rc) != HSM_CLASS_STALE_OBJECT) {
+            clear_object(o);
+            hsm_objects_clear(out);
+            return rc;
+        }
+        if (hsm_ok(rc) && fits(o, CKA_LABEL, search->label)
+            && (search->cls == HSM_ANY_CLASS || o->cls == search->cls)) {
+            out->n++;
+        } else {
+            clear_object(o);
+        }
+    }
+    return HSM_OK;
+}
+
+static bool is_same_keytype(const struct hsm_object *private_key,
+                            const struct hsm_object *o)
+{
+    CK_ULONG ckk = 0;
+
+    return o->pub.kt != NULL
+        && hsm_attrs_get_ulong(&private_key->attrs, CKA_KEY_TYPE, &ckk)
+        && o->pub.kt->ckk == ckk;
+}
+
+/*
+ * Among the objects, those of the key's type that know a public key and share
+ * a value with the private key. True when there is one, or all are the same
+ * key; *found is it.
+ */
+static bool find_half(const struct hsm_objects *objects,
+                      const struct hsm_object *private_key,
+                      CK_ATTRIBUTE_TYPE by, const struct hsm_public **found)
+{
+    struct hsm_bytes value;
+    const struct hsm_public *half = NULL;
+
+    if (!hsm_attrs_get(&private_key->attrs, by, &value) || value.len == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < objects->n; i++) {
+        const struct hsm_object *o = &objects->v[i];
+
+        if (o->cls == CKO_PRIVATE_KEY || !fits(o, by, value)
+            || !is_same_keytype(private_key, o)) {
+            continue;
+        }
+        if (half != NULL && !hsm_public_equal(half, &o->pub)) {
+            return false;       /* not to be guessed */
+        }
+        half = &o->pub;
+    }
+    *found = half;
+    return half != NULL;
+}
+
+/* Searches the token for objects that share a value with the private key. */
+static hsm_rc search_half(struct hsm_session *s, struct hsm_object *o,
+                          CK_ATTRIBUTE_TYPE by)
+{
+    hsm_auto(hsm_objects) others = HSM_OBJECTS_INIT;
+    struct hsm_search search = { .cls = HSM_ANY_CLASS };
+    const struct hsm_public *half = NULL;
+    struct hsm_bytes value;
+
+    if (!hsm_attrs_get(&o->attrs, by, &value) || value.len == 0) {
+        return HSM_OK;
+    }
+    if (by == CKA_ID) {
+        search.id = value;
+    } else {
+        search.label = value;
+    }
+    TRY(hsm_objects_look(s, &search, &others));
+    if (find_half(&others, o, by, &half)) {
+        return hsm_public_copy(half, &o->pub);
+    }
+    return HSM_OK;
+}
+
+hsm_rc hsm_objects_complete(struct hsm_session *s, struct hsm_objects *objects,
+                            size_t i)
+{
+    struct hsm_object *o = &objects->v[i];
+    const struct hsm_public *half = NULL;
+
+    if (o->pub.kt != NULL) {
+        return HSM_OK;
+    }
+    if (find_half(objects, o, CKA_ID, &half)) {
+        return hsm_public_copy(half, &o->pub);
+    }
+    TRY(search_half(s, o, CKA_ID));
+    if (o->pub.kt == NULL && find_half(objects, o, CKA_LABEL, &half)) {
+        return hsm_public_copy(half, &o->pub);
+    }
+    if (o->pub.kt == NULL) {
+        TRY(search_half(s, o, CKA_LABEL));
+    }
+    return HSM_OK;
+}

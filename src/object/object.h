@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Objects as they are seen on a token: handle, class, attributes, and of keys
+ * the public half, wherever on the token that is.
+ */
+#ifndef HSM_OBJECT_OBJECT_H
+#define HSM_OBJECT_OBJECT_H
+
+#include "src/object/spki.h"
+
+/* All classes, in hsm_search.cls. */
+#define HSM_ANY_CLASS ((CK_OBJECT_CLASS)-1)
+
+struct hsm_search {
+    struct hsm_bytes id;        /* CKA_ID; empty: any */
+    struct hsm_bytes label;     /* CKA_LABEL; empty: any */
+    CK_OBJECT_CLASS cls;
+    size_t limit;               /* at most so many; 0: all */
+};
+
+struct hsm_object {
+    CK_OBJECT_HANDLE h;
+    CK_OBJECT_CLASS cls;
+    struct hsm_attrs attrs;
+    struct hsm_public pub;      /* kt NULL: not known */
+    struct hsm_buf cert;        /* of a certificate, when it was read: DER */
+};
+
+struct hsm_objects {
+    struct hsm_object *v;
+    size_t n;
+};
+
+#define HSM_OBJECTS_INIT { NULL, 0 }
+
+/*
+ * The matching objects, with their attributes. One search by CKA_ID, else by
+ * label, else by class; what else is asked for is filtered here: three calls,
+ * and one for each object (two for a certificate).
+ */
+HSM_CHECKED hsm_rc hsm_objects_look(struct hsm_session *s,
+                                    const struct hsm_search *search,
+                                    struct hsm_objects *out);
+void hsm_objects_clear(struct hsm_objects *objects);
+
+/*
+ * Completes the public half of the private key objects[i], if it is not known:
+ * from a public key or certificate with its CKA_ID, among the objects, then
+ * on the token; then with its label. One that is nowhere stays unknown.
+ */
+HSM_CHECKED hsm_rc hsm_objects_complete(struct hsm_session *s,
+                                        struct hsm_objects *objects,
+                                        size_t i);
+
+/* What the object's URI says of its type: "private", "public", "cert". */
+const char *hsm_object_type(const struct hsm_object *o);
+
+#endif
