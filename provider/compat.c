@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "provider/compat.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+
+/* strtoul() alone would take blanks and signs. */
+static bool read_number(const char **at, unsigned int *out)
+{
+    unsigned long n;
+    char *end;
+
+    if (!isdigit((unsigned char)**at)) {
+        return false;
+    }
+    errno = 0;
+    n = strtoul(*at, &end, 10);
+    if (errno != 0 || n > UINT_MAX) {
+        return false;
+    }
+    *at = end;
+    *out = (unsigned int)n;
+    return true;
+}
+
+bool prov_version_parse(const char *text, unsigned int *major,
+                        unsigned int *minor)
+{
+    unsigned int first, second;
+    int saved = errno;
+    bool good;
+
+    if (text == NULL) {
+        return false;
+    }
+    good = read_number(&text, &first) && *text++ == '.'
+        && read_number(&text, &second);
+    errno = saved;
+    if (!good) {
+        return false;
+    }
+    *major = first;
+    *minor = second;
+    return true;
+}
+
+/*
+ * libssl dropped that rule somewhere on the way from 3.0 to 3.5. In between a
+ * group that is offered twice is found once, while one that nobody offers is
+ * lost, so all of them get ours.
+ */
+bool prov_core_needs_tls_groups(unsigned int minor, unsigned int major)
+{
+    return major == 3 && minor < 5;
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * RSA encryption and, with software keys, decryption: the private library
+ * context does it, with every parameter handed through.
+ */
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/proverr.h>
+
+#include "provider/err.h"
+#include "provider/keymgmt/key.h"
+#include "provider/query.h"
+#include "provider/soft.h"
+
+#define NAME "RSA"
+
+struct asym {
+    struct prov_ctx *prov;
+    struct prov_key *key;       /* keeps the software key; NULL before init */
+    EVP_PKEY_CTX *pctx;         /* NULL before init */
+};
+
+static OSSL_FUNC_asym_cipher_newctx_fn asym_new;
+static OSSL_FUNC_asym_cipher_freectx_fn asym_free;
+static OSSL_FUNC_asym_cipher_dupctx_fn asym_dup;
+static OSSL_FUNC_asym_cipher_encrypt_init_fn asym_encrypt_init;
+static OSSL_FUNC_asym_cipher_encrypt_fn asym_encrypt;
+static OSSL_FUNC_asym_cipher_decrypt_init_fn asym_decrypt_init;
+static OSSL_FUNC_asym_cipher_decrypt_fn asym_decrypt;
+static OSSL_FUNC_asym_cipher_set_ctx_params_fn asym_set_ctx_params;
+static OSSL_FUNC_asym_cipher_settable_ctx_params_fn asym_settable;
+static OSSL_FUNC_asym_cipher_get_ctx_params_fn asym_get_ctx_params;
+static OSSL_FUNC_asym_cipher_gettable_ctx_params_fn asym_gettable;
+
+static void *asym_new(void *provctx)
+{
+    struct asym *a = OPENSSL_zalloc(sizeof(*a));
+
+    if (a == NULL) {
+        ERR_raise(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
+        return NULL;
+    }
+    a->prov = provctx;
+    return a;
+}
+
+static void asym_free(void *vctx)
+{
+    struct asym *a = vctx;
+
+    if (a == NULL) {
+        return;
+    }
+    EVP_PKEY_CTX_free(a->pctx);
+    prov_key_put(a->key);
+    OPENSSL_free(a);
+}
+
+static void *asym_dup(void *vctx)
+{
+    const struct asym *src = vctx;
+    struct asym *dst = OPENSSL_malloc(sizeof(*dst));
+
+    if (dst == NULL) {
+        ERR_raise(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
+        return NULL;
+    }
+    *dst = *src;
+    dst->key = src->key != NULL ? prov_key_get(src->key) : NULL;
+    dst->pctx = src->pctx != NULL ? EVP_PKEY_CTX_dup(src->pctx) : NULL;
+    if (src->pctx != NULL && dst->pctx == NULL) {
+        asym_free(dst);
+        return NULL;
+    }
+    return dst;
+}
+
+static int init(struct asym *a, struct prov_key *key, prov_soft_init_fn *how,
+                const OSSL_PARAM params[])
+{
+    if (key == NULL || key->soft == NULL) {
+        return prov_raise_prov(PROV_R_NO_KEY_SET,
+                               "no key to encrypt or decrypt with");
+    }
+    prov_key_get(key);
+    prov_key_put(a->key);
+    a->key = key;
+    EVP_PKEY_CTX_free(a->pctx);
+    a->pctx = prov_soft_new(a->prov, key->soft, how, params);
+    return a->pctx != NULL;
+}
+
+static int asym_encrypt_init(void *vctx, void *vkey,
+                             const OSSL_PARAM params[])
+{
+    return init(vctx, vkey, EVP_PKEY_encrypt_init_ex, params);
+}
+
+static int asym_decrypt_init(void *vctx, void *vkey,
+                             const OSSL_PARAM params[])
+{
+    struct asym *a = vctx;
+    struct prov_key *key = vkey;
+
+    if (prov_key_is_on_token(key)) {
+        return prov_raise(a->prov, HSM_E_NO_MECHANISM, "%s: this version "
+                          "does not decrypt with RSA keys in a token, it "
+                          "only signs with them", hsm_key_name(key->token));
+    }
+    return init(a, key, EVP_PKEY_decrypt_init_ex, params);
+}
+
+static int asym_encrypt(void *vctx, unsigned char *out, size_t *outlen,
+                        size_t outsize, const unsigned char *in, size_t inlen)
+{
+    struct asym *a = vctx;
+    size_t n = outsize;
+    int ok = EVP_PKEY_encrypt(a->pctx, out, &n, in, inlen);
+
+    if (ok > 0) {
+        *outlen = n;
+    }
+    return ok;
+}
+
+/* Whether it succeeded is a secret of the padding: the result and the length
+ * are passed on without a look at either. */
+static int asym_decrypt(void *vctx, unsigned char *out, size_t *outlen,
+                        size_t outsize, const unsigned char *in, size_t inlen)
+{
+    struct asym *a = vctx;
+
+    *outlen = outsize;
+    return EVP_PKEY_decrypt(a->pctx, out, outlen, in, inlen);
+}
+
+static int asym_set_ctx_params(void *vctx, const OSSL_PARAM params[])
+{
+    struct asym *a = vctx;
+
+    return a != NULL && prov_soft_set(a->pctx, params);
+}
+
+static int asym_get_ctx_params(void *vctx, OSSL_PARAM params[])
+{
+    const struct asym *a = vctx;
+
+    return a != NULL && prov_soft_get(a->pctx, params);
+}
+
+static const OSSL_PARAM *asym_gettable(void *vctx, void *provctx)
+{
+    const struct asym *a = vctx;
+
+    return prov_soft_gettable(provctx, a != NULL ? a->pctx : NULL,
+                              PROV_SOFT_CIPHER, NAME);
+}
+
+static const OSSL_PARAM *asym_settable(void *vctx, void *provctx)
+{
+    const struct asym *a = vctx;
+
+    return prov_soft_settable(provctx, a != NULL ? a->pctx : NULL,
+                              PROV_SOFT_CIPHER, NAME);
+}
+
+#define ENTRY(name, fn) { OSSL_FUNC_ASYM_CIPHER_##name, (void (*)(void))fn }
+
+static const OSSL_DISPATCH functions[] = {
+    ENTRY(NEWCTX, asym_new),
+    ENTRY(FREECTX, asym_free),
+    ENTRY(DUPCTX, asym_dup),
+    ENTRY(ENCRYPT_INIT, asym_encrypt_init),
+    ENTRY(ENCRYPT, asym_encrypt),
+    ENTRY(DECRYPT_INIT, asym_decrypt_init),
+    ENTRY(DECRYPT, asym_decrypt),
+    ENTRY(SET_CTX_PARAMS, asym_set_ctx_params),
+    ENTRY(SETTABLE_CTX_PARAMS, asym_settable),
+    ENTRY(GET_CTX_PARAMS, asym_get_ctx_params),
+    ENTRY(GETTABLE_CTX_PARAMS, asym_gettable),
+    { 0, NULL }
+};
+
+const OSSL_ALGORITHM prov_asymcipher_algorithms[] = {
+    { "RSA:rsaEncryption:1.2.840.113549.1.1.1", PROV_PROPS, functions,
+      NAME " encryption" },
+    { NULL, NULL, NULL, NULL }
+};

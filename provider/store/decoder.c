@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * References to keys: from PEM to DER, and from DER to a key.
+ *
+ * Decoders see whatever anybody parses. What is not a reference is passed over
+ * after a look at its first line or bytes, and is no error ("empty handed").
+ *
+ * A reference that carries the public key needs no token. For another one the
+ * token is searched once, by the decoder that sees it first ("DER", which also
+ * unwraps PEM); it hands the reference on with the public key added, and with
+ * its type, so that the one decoder of that type makes the key.
+ */
+#include <string.h>
+
+#include <openssl/err.h>
+#include <openssl/objects.h>
+#include <openssl/params.h>
+#include <openssl/x509.h>
+
+#include "provider/err.h"
+#include "provider/prompt.h"
+#include "provider/query.h"
+#include "provider/store/offer.h"
+#include "provider/store/public.h"
+#include "provider/store/reference.h"
+#include "src/base/der.h"
+
+#define SELECT_PRIVATE OSSL_KEYMGMT_SELECT_PRIVATE_KEY
+#define SELECT_KEYPAIR OSSL_KEYMGMT_SELECT_KEYPAIR
+
+/* A dotted OID that one of the key types has is shorter. */
+#define OID_TEXT_MAX 64
+
+struct prov_decoder {
+    struct prov_ctx *ctx;
+    bool wants_public;          /* the caller reads public keys */
+    bool wants_other;           /* the caller reads no keys at all */
+};
+
+/* One call of a decoder, and what it found. */
+struct call {
+    struct prov_ctx *ctx;
+    bool public_only;
+    struct prov_prompt prompt;
+    struct hsm_buf der;         /* the reference */
+    struct hsm_uri *uri;
+};
+
+static void call_clear(struct call *c)
+{
+    hsm_buf_clear(&c->der);
+    hsm_uri_put(c->uri);
+}
+#define call_auto __attribute__((cleanup(call_clear))) struct call
+
+/* --- life --- */
+
+static OSSL_FUNC_decoder_newctx_fn decoder_newctx;
+static void *decoder_newctx(void *provctx)
+{
+    struct prov_decoder *d = OPENSSL_zalloc(sizeof(*d));
+
+    if (d != NULL) {
+        d->ctx = provctx;
+    }
+    return d;
+}
+
+static OSSL_FUNC_decoder_freectx_fn decoder_freectx;
+static void decoder_freectx(void *vctx)
+{
+    OPENSSL_free(vctx);
+}
+
+/* The outermost structure that the caller reads says what it is after. */
+static OSSL_FUNC_decoder_set_ctx_params_fn decoder_set_ctx_params;
+static int decoder_set_ctx_params(void *vctx, const OSSL_PARAM params[])
+{
+    struct prov_decoder *d = vctx;
+    const OSSL_PARAM *p = NULL;
+    const char *name = NULL;
+
+    if (params != NULL) {
+        p = OSSL_PARAM_locate_const(params, OSSL_OBJECT_PARAM_DATA_STRUCTURE);
+    }
+    if (p == NULL) {
+        return 1;
+    }
+    if (!OSSL_PARAM_get_utf8_string_ptr(p, &name) || name == NULL) {
+        return 0;
+    }
+    d->wants_public = OPENSSL_strcasecmp(name, "SubjectPublicKeyInfo") == 0;
+    d->wants_other = OPENSSL_strcasecmp(name, "Certificate") == 0
+                     || OPENSSL_strcasecmp(name, "CertificateList") == 0;
+    return 1;
+}
+
+static OSSL_FUNC_decoder_settable_ctx_params_fn decoder_settable_ctx_params;
+static const OSSL_PARAM *decoder_settable_ctx_params(void *provctx)
+{
+    static const OSSL_PARAM settable[] = {
+        OSSL_PARAM_utf8_string(OSSL_OBJECT_PARAM_DATA_STRUCTURE, NULL, 0),
+        OSSL_PARAM_END
+    };
+
+    (void)provctx;
+    return settable;
+}
+
+/* Parameters alone are not read from a reference. */
+static OSSL_FUNC_decoder_does_selection_fn decoder_does_selection;
+static int decoder_does_selection(void *provctx, int selection)
+{
+    (void)provctx;
+    return selection == 0 || (selection & SELECT_KEYPAIR) != 0;
+}
+
+/* --- reading --- */
+
+typedef hsm_rc read_fn(BIO *in, struct hsm_buf *der);
+
+/*
+ * The reference that comes next in the input: 1 with c->uri, or without it
+ * when something else comes; 0 with an error raised when it is broken.
+ */
+static int read_next(struct call *c, OSSL_CORE_BIO *in, read_fn *read)
+{
+    BIO *bio = BIO_new_from_core_bio(c->ctx->libctx, in);
+    hsm_rc rc;
+
+    if (bio == NULL) {
+        return prov_raise(c->ctx, CKR_HOST_MEMORY, "no memory for a BIO");
+    }
+    rc = read(bio, &c->der);
+    BIO_free(bio);
+    if (rc.rv == HSM_E_END) {
+        return 1;
+    }
+    if (hsm_ok(rc)) {
+        rc = prov_reference_decode(hsm_buf_bytes(&c->der), &c->uri);
+    }
+    return prov_result(c->ctx, rc);
+}
+
+/* The algorithm of a SubjectPublicKeyInfo, dotted. */
+static bool oid_of_spki(struct hsm_bytes spki, char text[OID_TEXT_MAX])
+{
+    struct hsm_bytes body, algorithm, oid;
+    ASN1_OBJECT *object;
+    int n;
+
+    if (!hsm_der_only(spki, HSM_DER_SEQUENCE, &body)
+        || !hsm_der_get(&body, HSM_DER_SEQUENCE, &algorithm)
+        || !hsm_der_get_whole(&algorithm, HSM_DER_OID, &oid)) {
+        return false;
+    }
+    object = d2i_ASN1_OBJECT(NULL, &oid.p, (long)oid.len);
+    n = object == NULL ? 0 : OBJ_obj2txt(text, OID_TEXT_MAX, object, 1);
+    ASN1_OBJECT_free(object);
+    return n > 0 && n < OID_TEXT_MAX;
+}
+
+/* The key type that a public key says, or NULL with an error raised. */
+static const struct prov_keytype *type_of_spki(const struct prov_ctx *ctx,
+                                               struct hsm_bytes spki)
+{
+    const struct prov_keytype *type;
+    char oid[OID_TEXT_MAX] = "";
+
+    if (!oid_of_spki(spki, oid)) {
+        (void)prov_raise(ctx, HSM_E_BAD_DATA, "the x-public-key of the "
+                         "reference is not a SubjectPublicKeyInfo");
+        return NULL;
+    }
+    type = prov_keytype_by_name(oid);
+    if (type == NULL) {
+        (void)prov_raise(ctx, CKR_KEY_TYPE_INCONSISTENT, "the x-public-key of "
+                         "the reference is of a type (%s) that is not "
+                         "supported", oid);
+    }
+    return type;
+}
+
+/* --- making keys --- */
+
+static struct prov_key *key_by_search(struct call *c, struct hsm_context *hsm)
+{
+    hsm_auto(hsm_items) items = HSM_ITEMS_INIT;
+    hsm_autop(hsm_key) token_key = NULL;
+    struct hsm_cred cred = { .uri = c->uri };
+
+    if (c->public_only) {
+        if (!prov_result(c->ctx, prov_public_find(hsm, c->uri, &items))) {
+            return NULL;
+        }
+        return prov_key_from_public(c->ctx, &items.v[0].pub);
+    }
+    prov_prompt_cred(&c->prompt, &cred);
+    if (!prov_result(c->ctx, hsm_load_key(hsm, c->uri, &cred, &token_key))) {
+        return NULL;
+    }
+    return prov_key_from_token(c->ctx, token_key);
+}
+
+static struct prov_key *key_by_public(struct call *c, struct hsm_context *hsm,
+                                      struct hsm_bytes spki)
+{
+    hsm_auto(hsm_public) pub = HSM_PUBLIC_INIT;
+    hsm_autop(hsm_key) token_key = NULL;
+    hsm_rc rc = hsm_public_from_spki(spki, &pub);
+
+    if (hsm_ok(rc) && c->public_only) {
+        return prov_key_from_public(c->ctx, &pub);
+    }
+    if (hsm_ok(rc)) {
+        rc = hsm_key_from_reference(hsm, c->uri, &pub, &token_key);
+    }
+    if (!prov_result(c->ctx, rc)) {
+        return NULL;
+    }
+    return prov_key_from_token(c->ctx, token_key);
+}
+
+/* The key, if it is of that type; otherwise 1 without one. */
+static int make_key(struct call *c, const char *name, struct prov_key **out)
+{
+    const struct prov_keytype *row = prov_keytype_by_name(name), *type = row;
+    struct hsm_bytes spki = hsm_uri_public_key(c->uri);
+    struct hsm_context *hsm;
+    struct prov_key *key;
+
+    if (spki.len > 0) {
+        type = type_of_spki(c->ctx, spki);
+    }
+    if (type != row) {
+        return type != NULL;
+    }
+    hsm = prov_ctx_hsm(c->ctx);
+    if (hsm == NULL) {
+        return 0;
+    }
+    key = spki.len > 0 ? key_by_public(c, hsm, spki) : key_by_search(c, hsm);
+    if (key != NULL && key->type != row) {
+        prov_key_put(key);
+        return 1;
+    }
+    *out = key;
+    return key != NULL;
+}
+
+/* --- adding the public key --- */
+
+/* Only adds: a PIN source, and a PIN, stay for the next decoder. */
+static hsm_rc add_public_key(struct call *c, struct hsm_bytes spki)
+{
+    hsm_auto(hsm_buf) alone = HSM_BUF_INIT, text = HSM_BUF_INIT;
+    const char *uri = hsm_uri_text(c->uri);
+
+    if (spki.len == 0) {
+        return HSM_OK;
+    }
+    TRY(hsm_uri_with_public_key("pkcs11:", spki, &alone));
+    TRY(hsm_buf_printf(&text, "%s%c%s", uri,
+                       strchr(uri, '?') != NULL ? '&' : '?',
+                       strchr((const char *)alone.p, '?') + 1));
+    hsm_buf_clear(&c->der);
+    return prov_reference_encode((const char *)text.p, &c->der);
+}
+
+/* Searches the token for the public key; *type is the key's. */
+static int complete(struct call *c, const struct prov_keytype **type)
+{
+    struct hsm_context *hsm = prov_ctx_hsm(c->ctx);
+    struct prov_key *key = hsm != NULL ? key_by_search(c, hsm) : NULL;
+    unsigned char *spki = NULL;
+    int n = 0;
+    hsm_rc rc;
+
+    if (key == NULL) {
+        return 0;
+    }
+    if (key->soft != NULL) {
+        ERR_set_mark();
+        n = i2d_PUBKEY(key->soft, &spki);
+        ERR_pop_to_mark();
+    }
+    rc = add_public_key(c, hsm_bytes_of(spki, n > 0 ? (size_t)n : 0));
+    *type = key->type;
+    OPENSSL_free(spki);
+    prov_key_put(key);
+    return prov_result(c->ctx, rc);
+}
+
+/* --- dispatch --- */
+
+static struct call call_of(const struct prov_decoder *d, int selection,
+                           OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
+{
+    bool public_only = selection != 0 && (selection & SELECT_PRIVATE) == 0;
+
+    return (struct call){
+        .ctx = d->ctx,
+        .public_only = public_only || d->wants_public,
+        .prompt = { pw_cb, pw_cbarg },
+        .der = HSM_BUF_INIT,
+    };
+}
+
+static OSSL_FUNC_decoder_decode_fn pem_decode;
+static int pem_decode(void *vctx, OSSL_CORE_BIO *in, int selection,
+                      OSSL_CALLBACK *cb, void *cbarg,
+                      OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
+{
+    const struct prov_decoder *d = vctx;
+    const struct prov_keytype *type = NULL;
+    call_auto c = call_of(d, selection, pw_cb, pw_cbarg);
+    struct hsm_bytes spki;
+
+    if (!read_next(&c, in, prov_reference_read_pem)) {
+        return 0;
+    }
+    if (c.uri == NULL || d->wants_other
+        || !decoder_does_selection(d->ctx, selection)) {
+        return 1;
+    }
+    spki = hsm_uri_public_key(c.uri);
+    if (spki.len > 0) {
+        type = type_of_spki(c.ctx, spki);
+    } else if (!complete(&c, &type)) {
+        return 0;
+    }
+    return type != NULL
+           && prov_offer_der(hsm_buf_bytes(&c.der), PROV_REFERENCE_STRUCTURE,
+                             type->name, cb, cbarg);
+}
+
+/* DER to DER, for a reference that lacks its public key. */
+static OSSL_FUNC_decoder_decode_fn der_decode;
+static int der_decode(void *vctx, OSSL_CORE_BIO *in, int selection,
+                      OSSL_CALLBACK *cb, void *cbarg,
+                      OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
+{
+    const struct prov_decoder *d = vctx;
+    const struct prov_keytype *type = NULL;
+    call_auto c = call_of(d, selection, pw_cb, pw_cbarg);
+
+    if (!read_next(&c, in, prov_reference_read_der)) {
+        return 0;
+    }
+    if (c.uri == NULL || hsm_uri_public_key(c.uri).len > 0
+        || !decoder_does_selection(d->ctx, selection)) {
+        return 1;
+    }
+    return complete(&c, &type)
+           && prov_offer_der(hsm_buf_bytes(&c.der), PROV_REFERENCE_STRUCTURE,
+                             type->name, cb, cbarg);
+}
+
+static int key_decode(struct call *c, const char *name, OSSL_CORE_BIO *in,
+                      OSSL_CALLBACK *cb, void *cbarg)
+{
+    struct prov_key *key = NULL;
+
+    if (!read_next(c, in, prov_reference_read_der)) {
+        return 0;
+    }
+    if (c->uri == NULL) {
+        return 1;
+    }
+    if (!make_key(c, name, &key)) {
+        return 0;
+    }
+    return key == NULL || prov_offer_key(key, cb, cbarg);
+}
+
+#define ENTRY(number, function) { (number), (void (*)(void))(function) }
+#define FUNCTIONS(decode) { \
+    ENTRY(OSSL_FUNC_DECODER_NEWCTX, decoder_newctx), \
+    ENTRY(OSSL_FUNC_DECODER_FREECTX, decoder_freectx), \
+    ENTRY(OSSL_FUNC_DECODER_SETTABLE_CTX_PARAMS, \
+          decoder_settable_ctx_params), \
+    ENTRY(OSSL_FUNC_DECODER_SET_CTX_PARAMS, decoder_set_ctx_params), \
+    ENTRY(OSSL_FUNC_DECODER_DOES_SELECTION, decoder_does_selection), \
+    ENTRY(OSSL_FUNC_DECODER_DECODE, decode), \
+    ENTRY(OSSL_FUNC_DECODER_EXPORT_OBJECT, prov_offer_export), \
+    OSSL_DISPATCH_END \
+}
+
+static const OSSL_DISPATCH pem_functions[] = FUNCTIONS(pem_decode);
+static const OSSL_DISPATCH der_functions[] = FUNCTIONS(der_decode);
+
+/* libcrypto does not say which of its algorithms it calls. */
+#define KEY_ROWS(X) \
+    X(rsa, "RSA") \
+    X(rsapss, "RSA-PSS") \
+    X(ec, "EC")
+
+#define KEY_DECODER(id, name) \
+    static OSSL_FUNC_decoder_decode_fn id##_decode; \
+    static int id##_decode(void *vctx, OSSL_CORE_BIO *in, int selection, \
+                           OSSL_CALLBACK *cb, void *cbarg, \
+                           OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg) \
+    { \
+        call_auto c = call_of(vctx, selection, pw_cb, pw_cbarg); \
+        return key_decode(&c, (name), in, cb, cbarg); \
+    } \
+    static const OSSL_DISPATCH id##_functions[] = FUNCTIONS(id##_decode);
+KEY_ROWS(KEY_DECODER)
+
+#define DER_PROPS PROV_PROPS ",input=der,structure=" PROV_REFERENCE_STRUCTURE
+#define KEY_ALGORITHM(id, name) \
+    { name, DER_PROPS, id##_functions, "Reference to a key on a token" },
+const OSSL_ALGORITHM prov_decoder_algorithms[] = {
+    { "DER", PROV_PROPS ",input=pem", pem_functions,
+      "Reference to a key on a token, in PEM" },
+    { "DER", DER_PROPS, der_functions,
+      "Reference to a key on a token, without its public key" },
+    KEY_ROWS(KEY_ALGORITHM)
+    { NULL, NULL, NULL, NULL }
+};

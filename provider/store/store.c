@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The loader of pkcs11: URIs. Opening only parses; the token is searched at
+ * the first load, when it is known what is expected, and everything that was
+ * found is then handed out one by one: private keys, public keys,
+ * certificates.
+ *
+ * The end is always reached: a failed search is the end, and an object that
+ * libcrypto does not take is passed.
+ */
+#include <openssl/params.h>
+#include <openssl/store.h>
+
+#include "provider/err.h"
+#include "provider/prompt.h"
+#include "provider/query.h"
+#include "provider/store/offer.h"
+#include "provider/store/public.h"
+
+#define KINDS (HSM_WANT_PRIVATE | HSM_WANT_PUBLIC | HSM_WANT_CERT)
+
+struct prov_store {
+    struct prov_ctx *ctx;
+    struct hsm_uri *uri;
+    int expect;                 /* OSSL_STORE_INFO_…, 0: anything */
+    bool searched;              /* items are what there is */
+    struct hsm_items items;
+    size_t next;
+};
+
+/* What may be handed out for each expectation; none for those left out. */
+static unsigned int kinds_expected(int expect)
+{
+    static const struct {
+        int expect;
+        unsigned int kinds;
+    } rows[] = {
+        { 0, KINDS },
+        { OSSL_STORE_INFO_PKEY, HSM_WANT_PRIVATE },
+        { OSSL_STORE_INFO_PUBKEY, HSM_WANT_PUBLIC },
+        { OSSL_STORE_INFO_CERT, HSM_WANT_CERT },
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (rows[i].expect == expect) {
+            return rows[i].kinds;
+        }
+    }
+    return 0;
+}
+
+/* The public half of a private key is a public key, too. */
+static bool wants_public_halves(const struct prov_store *s)
+{
+    return s->expect == OSSL_STORE_INFO_PUBKEY
+           && (hsm_uri_want(s->uri)
+               & (HSM_WANT_PRIVATE | HSM_WANT_PUBLIC)) != 0;
+}
+
+static unsigned int wanted(const struct prov_store *s)
+{
+    if (wants_public_halves(s)) {
+        return HSM_WANT_PUBLIC;
+    }
+    return hsm_uri_want(s->uri) & kinds_expected(s->expect);
+}
+
+static OSSL_FUNC_store_close_fn store_close;
+static int store_close(void *loaderctx)
+{
+    struct prov_store *s = loaderctx;
+
+    if (s != NULL) {
+        hsm_items_clear(&s->items);
+        hsm_uri_put(s->uri);
+        OPENSSL_free(s);
+    }
+    return 1;
+}
+
+static OSSL_FUNC_store_open_fn store_open;
+static void *store_open(void *provctx, const char *uri)
+{
+    struct prov_ctx *ctx = provctx;
+    struct prov_store *s = OPENSSL_zalloc(sizeof(*s));
+
+    if (s == NULL) {
+        (void)prov_raise(ctx, CKR_HOST_MEMORY, "no memory for a store");
+        return NULL;
+    }
+    s->ctx = ctx;
+    if (!prov_result(ctx, hsm_uri_parse(uri, &s->uri))) {
+        (void)store_close(s);
+        return NULL;
+    }
+    if ((hsm_uri_want(s->uri) & KINDS) == 0) {
+        (void)prov_raise(ctx, HSM_E_URI, "\"%s\": the store has private keys, "
+                         "public keys and certificates only",
+                         hsm_uri_for_people(s->uri));
+        (void)store_close(s);
+        return NULL;
+    }
+    return s;
+}
+
+static OSSL_FUNC_store_settable_ctx_params_fn store_settable_ctx_params;
+static const OSSL_PARAM *store_settable_ctx_params(void *provctx)
+{
+    static const OSSL_PARAM settable[] = {
+        OSSL_PARAM_int(OSSL_STORE_PARAM_EXPECT, NULL),
+        OSSL_PARAM_utf8_string(OSSL_STORE_PARAM_PROPERTIES, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_STORE_PARAM_INPUT_TYPE, NULL, 0),
+        OSSL_PARAM_END
+    };
+
+    (void)provctx;
+    return settable;
+}
+
+/* Properties are about algorithms, the input type about files. */
+static OSSL_FUNC_store_set_ctx_params_fn store_set_ctx_params;
+static int store_set_ctx_params(void *loaderctx, const OSSL_PARAM params[])
+{
+    struct prov_store *s = loaderctx;
+    const OSSL_PARAM *p;
+
+    if (params == NULL) {
+        return 1;
+    }
+    p = OSSL_PARAM_locate_const(params, OSSL_STORE_PARAM_EXPECT);
+    return p == NULL || OSSL_PARAM_get_int(p, &s->expect);
+}
+
+static hsm_rc search(struct prov_store *s, struct hsm_context *hsm,
+                     struct prov_prompt *prompt)
+{
+    struct hsm_cred cred = { .uri = s->uri };
+
+    if (wants_public_halves(s)) {
+        return prov_public_find(hsm, s->uri, &s->items);
+    }
+    if ((wanted(s) & HSM_WANT_PRIVATE) != 0) {
+        prov_prompt_cred(prompt, &cred);
+    }
+    return hsm_load(hsm, s->uri, wanted(s), &cred, &s->items);
+}
+
+static int search_once(struct prov_store *s, struct prov_prompt *prompt)
+{
+    struct hsm_context *hsm;
+
+    if (s->searched) {
+        return 1;
+    }
+    s->searched = true;
+    hsm = prov_ctx_hsm(s->ctx);
+    return hsm != NULL && prov_result(s->ctx, search(s, hsm, prompt));
+}
+
+static int hand_out(const struct prov_store *s, const struct hsm_item *item,
+                    OSSL_CALLBACK *cb, void *cbarg)
+{
+    struct prov_key *key;
+
+    if (item->kind == HSM_WANT_CERT) {
+        return prov_offer_cert(hsm_buf_bytes(&item->cert), cb, cbarg);
+    }
+    if (item->kind == HSM_WANT_PRIVATE) {
+        key = prov_key_from_token(s->ctx, item->key);
+    } else {
+        key = prov_key_from_public(s->ctx, &item->pub);
+    }
+    return key != NULL && prov_offer_key(key, cb, cbarg);
+}
+
+static OSSL_FUNC_store_load_fn store_load;
+static int store_load(void *loaderctx, OSSL_CALLBACK *object_cb,
+                      void *object_cbarg, OSSL_PASSPHRASE_CALLBACK *pw_cb,
+                      void *pw_cbarg)
+{
+    struct prov_store *s = loaderctx;
+    struct prov_prompt prompt = { pw_cb, pw_cbarg };
+
+    if (wanted(s) == 0 || !search_once(s, &prompt)
+        || s->next >= s->items.n) {
+        return 0;
+    }
+    return hand_out(s, &s->items.v[s->next++], object_cb, object_cbarg);
+}
+
+static OSSL_FUNC_store_eof_fn store_eof;
+static int store_eof(void *loaderctx)
+{
+    const struct prov_store *s = loaderctx;
+
+    return wanted(s) == 0 || (s->searched && s->next >= s->items.n);
+}
+
+#define ENTRY(number, function) { (number), (void (*)(void))(function) }
+static const OSSL_DISPATCH store_functions[] = {
+    ENTRY(OSSL_FUNC_STORE_OPEN, store_open),
+    ENTRY(OSSL_FUNC_STORE_SETTABLE_CTX_PARAMS, store_settable_ctx_params),
+    ENTRY(OSSL_FUNC_STORE_SET_CTX_PARAMS, store_set_ctx_params),
+    ENTRY(OSSL_FUNC_STORE_LOAD, store_load),
+    ENTRY(OSSL_FUNC_STORE_EOF, store_eof),
+    ENTRY(OSSL_FUNC_STORE_CLOSE, store_close),
+    ENTRY(OSSL_FUNC_STORE_EXPORT_OBJECT, prov_offer_export),
+    OSSL_DISPATCH_END
+};
+
+const OSSL_ALGORITHM prov_store_algorithms[] = {
+    { "pkcs11", PROV_PROPS, store_functions,
+      "Keys and certificates named by pkcs11: URIs [RFC 7512]" },
+    { NULL, NULL, NULL, NULL }
+};
