@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Counts of Cryptoki calls, made by tests/c/count_module.c, which tells the
+# layout of the file. Counts are taken while programs run: a read of eight
+# aligned bytes is one count, whole.
+package P11::Count;
+
+use strict;
+use warnings;
+
+use P11::Test ();
+
+# In two halves: Perl warns of longer hexadecimal numbers.
+my $magic = (0x31544e55 << 32) + 0x4f433131;
+my $row_bytes = 64;
+my $count = 0;
+
+# Not part of a budget: how a module is opened, not what is done with it.
+my %free = map { $_ => 1 } qw(C_GetFunctionList C_GetInfo);
+
+# P11::Count->new(TOKEN, latency_us => N): counts what goes to its module.
+sub new {
+    my ($class, $token, %options) = @_;
+    my $module = P11::Test::builddir() . '/tests/c/.libs/count-pkcs11.so';
+    my $file = P11::Test::scratch() . '/count-' . ++$count;
+    P11::Test::spew($file, '');
+    # Processes under another user count too.
+    chmod 0666, $file or die "$file: $!\n";
+    return bless { token => $token, module => $module, file => $file,
+                   latency => $options{latency_us} }, $class;
+}
+
+sub module { return $_[0]{module} }
+
+sub env {
+    my ($self) = @_;
+    return (COUNT_MODULE => $self->{token}->module,
+            COUNT_FILE => $self->{file},
+            defined $self->{latency}
+                ? (COUNT_LATENCY_US => $self->{latency}) : ());
+}
+
+# A token like the one counted, but reached through the counting module.
+sub token {
+    my ($self) = @_;
+    my $token = $self->{token};
+    return bless { %$token, module => $self->{module},
+                   env => { %{ $token->{env} }, $self->env } }, ref $token;
+}
+
+# { function → calls }, without those that are 0.
+sub read {
+    my ($self) = @_;
+    my $bytes = P11::Test::slurp($self->{file});
+    my %calls;
+
+    return {} if length $bytes < 16;
+    my ($found, $n) = unpack 'QQ', $bytes;
+    die "$self->{file} is no file of counts\n" if $found != $magic;
+    for my $i (0 .. $n - 1) {
+        my ($name, $calls) =
+            unpack 'Z56Q', substr $bytes, 16 + $i * $row_bytes, $row_bytes;
+        $calls{$name} = $calls if $calls > 0;
+    }
+    return \%calls;
+}
+
+# How often one function was called.
+sub calls {
+    my ($self, $function) = @_;
+    return $self->read->{$function} // 0;
+}
+
+# All calls that budgets speak of.
+sub total {
+    my ($self) = @_;
+    my $calls = $self->read;
+    my $total = 0;
+    for my $function (keys %$calls) {
+        $total += $calls->{$function} if !$free{$function};
+    }
+    return $total;
+}
+
+# In the module's file, not a new one: programs that run have it mapped.
+sub reset {
+    my ($self) = @_;
+    my $bytes = P11::Test::slurp($self->{file});
+    return if length $bytes < 16;
+    my (undef, $n) = unpack 'QQ', $bytes;
+    open my $out, '+<:raw', $self->{file} or die "$self->{file}: $!\n";
+    for my $i (0 .. $n - 1) {
+        sysseek $out, 16 + $i * $row_bytes + 56, 0 or die "seek: $!\n";
+        syswrite $out, pack 'Q', 0 or die "write: $!\n";
+    }
+    close $out;
+    return;
+}
+
+# What one act calls: the difference, by function.
+sub during {
+    my ($self, $act) = @_;
+    my $before = $self->read;
+    $act->();
+    my $after = $self->read;
+    my %calls;
+    for my $function (keys %$after) {
+        my $n = $after->{$function} - ($before->{$function} // 0);
+        $calls{$function} = $n if $n > 0;
+    }
+    return \%calls;
+}
+
+# "C_Sign 1, C_SignInit 1": for messages.
+sub text {
+    my ($calls) = @_;
+    return join ', ', map { "$_ $calls->{$_}" } sort keys %$calls;
+}
+
+1;

@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# What recipes need beside Test::More: running commands and judging them,
+# scratch folders, servers in the background.
+package P11::Test;
+
+use strict;
+use warnings;
+
+use Cwd ();
+use Exporter 'import';
+use File::Basename ();
+use File::Spec;
+use File::Temp ();
+use IO::Socket::INET;
+use POSIX ();
+use Test::More ();
+use Time::HiRes ();
+
+our @EXPORT = qw(
+    top builddir module_file scratch slurp spew
+    run run_in ok_run fails_with openssl ok_openssl openssl_fails
+    start_server stop_server wait_for free_port have needs
+);
+
+my $top = $ENV{P11_TOP}
+    // Cwd::abs_path(File::Basename::dirname(__FILE__) . '/../../..');
+my $builddir = $ENV{P11_BUILDDIR} // $top;
+my $scratch;
+my %servers;        # pid → name
+my $owner = $$;
+
+# Programs of the distribution do not know of sanitizers: their runtime has to
+# be loaded first. Leaks are looked for in our own programs only.
+my %distribution_env = defined $ENV{P11_SANITIZER_RUNTIME}
+    ? (LD_PRELOAD => $ENV{P11_SANITIZER_RUNTIME},
+       ASAN_OPTIONS => join(':', grep { length } $ENV{ASAN_OPTIONS} // '',
+                            'detect_leaks=0'))
+    : ();
+
+sub top { return $top }
+sub builddir { return $builddir }
+
+# The provider as it was built.
+sub module_file { return "$builddir/.libs/pkcs11.so" }
+
+# A folder of this recipe's own, removed at its end; kept where KEEP is set.
+sub scratch {
+    my ($name) = @_;
+    if (!defined $scratch) {
+        $scratch = File::Temp::tempdir('p11-XXXXXXXX', TMPDIR => 1,
+                                       CLEANUP => !$ENV{KEEP});
+        chmod 0755, $scratch or die "$scratch: $!\n";
+        Test::More::diag("scratch folder: $scratch") if $ENV{KEEP};
+    }
+    return $scratch if !defined $name;
+    my $dir = "$scratch/$name";
+    if (!-d $dir) {
+        mkdir $dir or die "$dir: $!\n";
+    }
+    return $dir;
+}
+
+sub slurp {
+    my ($path) = @_;
+    open my $in, '<:raw', $path or die "$path: $!\n";
+    local $/;
+    my $text = <$in>;
+    return $text // '';
+}
+
+sub spew {
+    my ($path, $text) = @_;
+    open my $out, '>:raw', $path or die "$path: $!\n";
+    print {$out} $text;
+    close $out or die "$path: $!\n";
+    return $path;
+}
+
+sub have {
+    my ($program) = @_;
+    for my $dir (File::Spec->path, '/usr/sbin', '/sbin') {
+        return "$dir/$program" if -x "$dir/$program";
+    }
+    return;
+}
+
+# Skips the whole recipe where a program is missing.
+sub needs {
+    for my $program (@_) {
+        Test::More::plan(skip_all => "$program is not installed")
+            if !have($program);
+    }
+}
+
+sub is_ours {
+    my ($program) = @_;
+    return index($program, "$builddir/") == 0;
+}
+
+# In the child: the environment, the descriptors, the program.
+sub become {
+    my ($how, $out, $err, @command) = @_;
+    my %env = (is_ours($command[0]) ? () : %distribution_env,
+               %{ $how->{env} // {} });
+
+    for my $name (keys %env) {
+        if (defined $env{$name}) {
+            $ENV{$name} = $env{$name};
+        } else {
+            delete $ENV{$name};
+        }
+    }
+    if (defined $how->{dir}) {
+        chdir $how->{dir} or POSIX::_exit(126);
+    }
+    open STDIN, '<', $how->{stdin_file} // '/dev/null' or POSIX::_exit(126);
+    open STDOUT, '>', $out or POSIX::_exit(126);
+    open STDERR, '>', $err or POSIX::_exit(126);
+    no warnings 'exec';
+    exec { $command[0] } @command or do {
+        print STDERR "$command[0]: $!\n";
+        POSIX::_exit(127);
+    };
+}
+
+# Waits for a child, at most so many seconds. Its wait status, or undef after
+# having killed it.
+sub reap {
+    my ($pid, $seconds) = @_;
+    my $deadline = Time::HiRes::time() + $seconds;
+    my $nap = 0.001;
+
+    while (waitpid($pid, POSIX::WNOHANG()) == 0) {
+        if (Time::HiRes::time() > $deadline) {
+            kill 'KILL', $pid;
+            waitpid $pid, 0;
+            return;
+        }
+        Time::HiRes::sleep($nap);
+        $nap *= 2 if $nap < 0.05;
+    }
+    return $?;
+}
+
+# run_in({ how }, COMMAND…): how may have env (undef takes a variable away),
+# dir, stdin (text), stdin_file, timeout (seconds, 120).
+# Returns { command, status, signal, out, err, timeout, seconds }.
+my $run_count = 0;
+sub run_in {
+    my ($how, @command) = @_;
+    my $base = sprintf '%s/run-%d-%d', scratch(), $$, ++$run_count;
+    my $began = Time::HiRes::time();
+    my %how = %$how;
+
+    if (defined $how{stdin}) {
+        $how{stdin_file} = spew("$base.in", $how{stdin});
+    }
+    my $pid = fork // die "fork: $!\n";
+    become(\%how, "$base.out", "$base.err", @command) if $pid == 0;
+    my $status = reap($pid, $how{timeout} // 120);
+    my %result = (
+        command => join(' ', @command),
+        status  => defined $status ? $status >> 8 : -1,
+        signal  => defined $status ? $status & 127 : 9,
+        timeout => !defined $status,
+        out     => slurp("$base.out"),
+        err     => slurp("$base.err"),
+        seconds => Time::HiRes::time() - $began,
+    );
+    unlink glob "$base.*";
+    return \%result;
+}
+
+sub run { return run_in({}, @_) }
+
+sub show {
+    my ($result) = @_;
+    my $ended = $result->{timeout} ? 'did not end in time'
+        : $result->{signal} ? "ended by signal $result->{signal}"
+        : "exit status $result->{status}";
+    Test::More::diag("$result->{command}\n$ended");
+    for my $what (qw(out err)) {
+        my $text = $result->{$what};
+        $text = substr($text, 0, 4000) . "\n…" if length $text > 4000;
+        Test::More::diag("$what: $text") if length $text;
+    }
+    return $result;
+}
+
+sub split_how {
+    my $how = ref $_[0] eq 'HASH' ? shift : {};
+    return ($how, @_);
+}
+
+# ok_run([{ how },] NAME, COMMAND…): exit status 0, no signal. The result.
+sub ok_run {
+    my ($how, $name, @command) = split_how(@_);
+    my $result = run_in($how, @command);
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    Test::More::ok($result->{status} == 0 && $result->{signal} == 0, $name)
+        or show($result);
+    return $result;
+}
+
+# fails_with([{ how },] NAME, PATTERN(S), COMMAND…): an exit status that is
+# neither 0 nor a crash, and every pattern is in what it says.
+sub fails_with {
+    my ($how, $name, $patterns, @command) = split_how(@_);
+    my @patterns = ref $patterns eq 'ARRAY' ? @$patterns : ($patterns);
+    my $result = run_in($how, @command);
+    my $said = $result->{out} . $result->{err};
+    my @unsaid = grep { $said !~ $_ } @patterns;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+    my $ok = $result->{status} > 0 && $result->{signal} == 0 && !@unsaid;
+    Test::More::ok($ok, $name) or do {
+        show($result);
+        Test::More::diag("not said: $_") for @unsaid;
+    };
+    return $result;
+}
+
+# openssl([{ how },] COMMAND, ARGUMENTS…); how may have providers => [NAMES],
+# which are put behind the command, with where to find ours.
+sub openssl_command {
+    my ($how, $command, @arguments) = @_;
+    my @providers = map { ('-provider', $_) } @{ $how->{providers} // [] };
+    my %env = (OPENSSL_MODULES => "$builddir/.libs", %{ $how->{env} // {} });
+    # OPENSSL_MODULES replaces the only place that is searched: modules of
+    # OpenSSL's own (legacy) are not needed here; default and base are built in.
+    return ({ %$how, env => \%env },
+            have('openssl') // 'openssl', $command, @providers, @arguments);
+}
+
+sub openssl {
+    my ($how, @arguments) = split_how(@_);
+    my ($new_how, @command) = openssl_command($how, @arguments);
+    return run_in($new_how, @command);
+}
+
+sub ok_openssl {
+    my ($how, $name, @arguments) = split_how(@_);
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my ($new_how, @command) = openssl_command($how, @arguments);
+    return ok_run($new_how, $name, @command);
+}
+
+sub openssl_fails {
+    my ($how, $name, $patterns, @arguments) = split_how(@_);
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my ($new_how, @command) = openssl_command($how, @arguments);
+    return fails_with($new_how, $name, $patterns, @command);
+}
+
+# start_server([{ how },] NAME, COMMAND…): in the background, in a process
+# group of its own. { pid, out, err, name }: out and err are files.
+sub start_server {
+    my ($how, $name, @command) = split_how(@_);
+    my $base = sprintf '%s/server-%d-%s', scratch(), ++$run_count, $name;
+    my $pid = fork // die "fork: $!\n";
+    if ($pid == 0) {
+        setpgrp 0, 0;
+        become($how, "$base.out", "$base.err", @command);
+    }
+    $servers{$pid} = $name;
+    return { pid => $pid, name => $name,
+             out => "$base.out", err => "$base.err" };
+}
+
+# Ends it: by TERM (or the signal given), after 10 seconds by KILL. The wait
+# status, or undef where it had to be killed.
+sub stop_server {
+    my ($server, $signal) = @_;
+    my $pid = $server->{pid};
+    return if !delete $servers{$pid};
+    kill $signal // 'TERM', $pid;
+    my $status = reap($pid, 10);
+    kill 'KILL', -$pid;         # what it may have left behind
+    return $status;
+}
+
+# Asks every 20 ms until it is true; false after so many seconds.
+sub wait_for {
+    my ($seconds, $question) = @_;
+    my $deadline = Time::HiRes::time() + $seconds;
+    while (!$question->()) {
+        return 0 if Time::HiRes::time() > $deadline;
+        Time::HiRes::sleep(0.02);
+    }
+    return 1;
+}
+
+# A loopback port that nobody listens on now.
+sub free_port {
+    my $socket = IO::Socket::INET->new(
+        LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 1,
+        Proto => 'tcp') or die "no free port: $!\n";
+    my $port = $socket->sockport;
+    close $socket;
+    return $port;
+}
+
+END {
+    if ($$ == $owner) {
+        local $?;
+        kill 'KILL', -$_, $_ for keys %servers;
+        waitpid $_, 0 for keys %servers;
+    }
+}
+
+1;
