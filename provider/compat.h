@@ -124,8 +124,5 @@ typedef void *(OSSL_FUNC_store_open_ex_fn)(void *provctx, const char *uri,
 #ifndef OSSL_OBJECT_PARAM_INPUT_TYPE                            /* 3.2 */
 # define OSSL_OBJECT_PARAM_INPUT_TYPE "input-type"
 #endif
-#ifndef OSSL_ENCODER_PARAM_SAVE_PARAMETERS                      /* 3.1 */
-# define OSSL_ENCODER_PARAM_SAVE_PARAMETERS "save-parameters"
-#endif
 
 #endif

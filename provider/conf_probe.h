@@ -12,7 +12,8 @@
 /* The place of a value: single settings by their id, then those of modules,
  * which are numbered from 1. */
 #define PROV_CONF_SLOT(n, id) \
-    ((size_t)PROV_SETTINGS + ((n) - 1) * PROV_MODULE_SETTINGS + (id))
+    ((size_t)PROV_SETTINGS \
+     + (size_t)((n) - 1) * PROV_MODULE_SETTINGS + (size_t)(id))
 #define PROV_CONF_SLOTS PROV_CONF_SLOT(PROV_MODULES_MAX + 1, 0)
 
 /* Fills c->value, which has PROV_CONF_SLOTS places, and c->unknown. False only

@@ -2,11 +2,8 @@
 /*
  * The one symbol that the module exports, and the provider's own functions.
  */
-#ifdef HAVE_CONFIG_H
-# include "config.h"
-#endif
-
 #include <openssl/core_names.h>
+#include <openssl/err.h>
 #include <openssl/params.h>
 
 #include "provider/compat.h"
@@ -81,6 +78,18 @@ static const OSSL_DISPATCH functions[] = {
     OSSL_DISPATCH_END
 };
 
+/* What a module leaves on the error queue, when it uses libcrypto itself, is
+ * not the application's. */
+static void before_call(void)
+{
+    (void)ERR_set_mark();
+}
+
+static void after_call(void)
+{
+    (void)ERR_pop_to_mark();
+}
+
 /*
  * libcrypto holds locks here, and may be in the middle of reading its
  * configuration: nothing is fetched, loaded or started. What is set up must
@@ -96,6 +105,7 @@ int OSSL_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
         return 0;
     }
     hsm_gate_setup();
+    hsm_gate_around(before_call, after_call);
     hsm_pin_page_setup();
     *out = functions;
     *provctx = ctx;

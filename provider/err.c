@@ -13,13 +13,6 @@
 #define TEXT_MAX_BYTES 1024
 #define REASONS_MAX 512
 
-/* Where something was raised. */
-struct place {
-    const char *file;
-    int line;
-    const char *func;
-};
-
 static pthread_once_t reasons_once = PTHREAD_ONCE_INIT;
 /* All rows of the core, one for values that have none, and the end. */
 static OSSL_ITEM reasons[REASONS_MAX];
@@ -49,6 +42,11 @@ static uint32_t reason_of(CK_RV rv)
         }
     }
     return (uint32_t)i + 1;
+}
+
+static bool has_reason(CK_RV rv)
+{
+    return reason_of(rv) <= reasons_count();
 }
 
 /* libcrypto's type has no const; it does not write there. */
@@ -89,20 +87,22 @@ static void set_error(const struct prov_core *core, uint32_t reason,
     va_end(ap);
 }
 
-static void put_error(const struct prov_ctx *ctx, CK_RV rv, struct place at,
-                      const char *text)
+static void put_error(const struct prov_ctx *ctx, CK_RV rv,
+                      const struct prov_place *at, const char *text)
 {
     const struct prov_core *core = ctx != NULL ? &ctx->core : NULL;
 
     if (core == NULL || core->new_error == NULL || core->vset_error == NULL) {
         ERR_new();
-        ERR_set_debug(at.file, at.line, at.func);
-        ERR_set_error(ERR_LIB_PROV, ERR_R_OPERATION_FAIL, "%s", text);
+        ERR_set_debug(at->file, at->line, at->func);
+        /* There the reason cannot name the value. */
+        ERR_set_error(ERR_LIB_PROV, ERR_R_OPERATION_FAIL, "%s: %s",
+                      hsm_ckr_row(rv)->name, text);
         return;
     }
     core->new_error(core->handle);
     if (core->set_error_debug != NULL) {
-        core->set_error_debug(core->handle, at.file, at.line, at.func);
+        core->set_error_debug(core->handle, at->file, at->line, at->func);
     }
     set_error(core, reason_of(rv), "%s", text);
 }
@@ -135,8 +135,8 @@ static void add_advice(struct text *t, const struct hsm_ckr *row,
     }
 }
 
-int prov_result_at(const struct prov_ctx *ctx, hsm_rc rc, const char *file,
-                   int line, const char *func)
+int prov_result_at(const struct prov_ctx *ctx, hsm_rc rc,
+                   const struct prov_place *at)
 {
     struct text t = { "", 0 };
     const struct hsm_ckr *row;
@@ -145,18 +145,19 @@ int prov_result_at(const struct prov_ctx *ctx, hsm_rc rc, const char *file,
         return 1;
     }
     row = hsm_ckr_row(rc.rv);
-    add(&t, "", rc.at, ": ");
-    add(&t, "", row->name, "");
+    add(&t, "", rc.at, "");
+    /* The name of a value with a row is the reason's text. */
+    add(&t, ": ", has_reason(rc.rv) ? NULL : row->name, "");
     add(&t, ": ", hsm_detail(), "");
     add(&t, " (", hsm_where(), ")");
     add_advice(&t, row, hsm_detail());
-    put_error(ctx, rc.rv, (struct place){ file, line, func }, t.p);
+    put_error(ctx, rc.rv, at, t.p);
     hsm_detail_clear();
     return 0;
 }
 
-int prov_raise_at(const struct prov_ctx *ctx, CK_RV rv, const char *file,
-                  int line, const char *func, const char *fmt, ...)
+int prov_raise_at(const struct prov_ctx *ctx, CK_RV rv,
+                  const struct prov_place *at, const char *fmt, ...)
 {
     const struct hsm_ckr *row = hsm_ckr_row(rv);
     struct text t = { "", 0 };
@@ -166,10 +167,9 @@ int prov_raise_at(const struct prov_ctx *ctx, CK_RV rv, const char *file,
     va_start(ap, fmt);
     (void)vsnprintf(words, sizeof(words), fmt, ap);
     va_end(ap);
-    add(&t, "", row->name, "");
-    add(&t, ": ", words, "");
+    add(&t, "", words, "");
     add_advice(&t, row, words);
-    put_error(ctx, rv, (struct place){ file, line, func }, t.p);
+    put_error(ctx, rv, at, t.p);
     hsm_detail_clear();
     return 0;
 }

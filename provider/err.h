@@ -11,21 +11,29 @@
 #include "provider/ctx.h"
 #include "src/base/result.h"
 
+/* Where something is raised. */
+struct prov_place {
+    const char *file;
+    int line;
+    const char *func;
+};
+
+#define PROV_HERE (&(const struct prov_place){ __FILE__, __LINE__, __func__ })
+
 /*
  * 1 for HSM_OK. Otherwise raises one entry (what failed, the CKR_ name, where,
  * the words, and the advice of the value's row) and gives 0.
  */
-#define prov_result(ctx, rc) \
-    prov_result_at((ctx), (rc), __FILE__, __LINE__, __func__)
-int prov_result_at(const struct prov_ctx *ctx, hsm_rc rc, const char *file,
-                   int line, const char *func);
+#define prov_result(ctx, rc) prov_result_at((ctx), (rc), PROV_HERE)
+int prov_result_at(const struct prov_ctx *ctx, hsm_rc rc,
+                   const struct prov_place *at);
 
 /* Raises the reason of a CKR_ or HSM_E_ value with words of its own. Is 0. */
 #define prov_raise(ctx, rv, ...) \
-    prov_raise_at((ctx), (rv), __FILE__, __LINE__, __func__, __VA_ARGS__)
-int prov_raise_at(const struct prov_ctx *ctx, CK_RV rv, const char *file,
-                  int line, const char *func, const char *fmt, ...)
-    HSM_PRINTF(6, 7);
+    prov_raise_at((ctx), (rv), PROV_HERE, __VA_ARGS__)
+int prov_raise_at(const struct prov_ctx *ctx, CK_RV rv,
+                  const struct prov_place *at, const char *fmt, ...)
+    HSM_PRINTF(4, 5);
 
 /* Errors for which OpenSSL has a reason of its own, and tests look for it:
  * prov_raise_prov(PROV_R_INVALID_DIGEST, "…"). Is 0. */

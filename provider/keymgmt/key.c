@@ -9,6 +9,7 @@
 #include "provider/err.h"
 #include "provider/keymgmt/keymgmt.h"
 #include "provider/keymgmt/softkey.h"
+#include "provider/signature/fresh.h"
 
 /* A curve's name is shorter than that ("brainpoolP512t1"). */
 #define GROUP_NAME_MAX 63
@@ -42,6 +43,7 @@ void prov_key_put(struct prov_key *key)
     if (key == NULL || atomic_fetch_sub(&key->refs, 1) != 1) {
         return;
     }
+    prov_fresh_free(atomic_load(&key->fresh));
     EVP_PKEY_free(key->soft);
     hsm_key_put(key->token);
     OPENSSL_free(key);

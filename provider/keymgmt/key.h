@@ -31,6 +31,9 @@ struct prov_keytype {
     unsigned int uses;          /* enum hsm_usage: all it can be made for */
 };
 
+/* signature/fresh.h */
+struct prov_fresh;
+
 struct prov_key {
     atomic_uint refs;
     struct prov_ctx *ctx;
@@ -38,6 +41,7 @@ struct prov_key {
     struct hsm_key *token;      /* NULL: the key is in software */
     EVP_PKEY *soft;             /* NULL: nothing in it yet */
     bool has_private;           /* on the token, or in soft */
+    struct prov_fresh *_Atomic fresh;       /* signing operations to copy */
 };
 
 /* An empty one; NULL with an error raised when memory is short. */
@@ -69,6 +73,5 @@ const struct prov_keytype *prov_keytype_by_name(const char *name);
  * passed as an octet string of sizeof(struct prov_key *) that refers to it.
  * Loading takes the reference over.
  */
-
 
 #endif

@@ -28,7 +28,7 @@ struct prov_key *prov_keymgmt_load(const struct prov_keytype *type,
     struct prov_key **place = (struct prov_key **)(uintptr_t)reference;
     struct prov_key *key;
 
-    if (place == NULL || size != sizeof(*place) || *place == NULL
+    if (place == NULL || size != sizeof(void *) || *place == NULL
         || (*place)->type != type) {
         return NULL;
     }
@@ -95,6 +95,7 @@ int prov_keymgmt_has(const void *keydata, int selection)
 int prov_keymgmt_validate(const void *keydata, int selection, int checktype)
 {
     const struct prov_key *key = keydata;
+    bool quick = checktype == OSSL_KEYMGMT_VALIDATE_QUICK_CHECK;
 
     if (key == NULL) {
         return 0;
@@ -106,8 +107,7 @@ int prov_keymgmt_validate(const void *keydata, int selection, int checktype)
         return 1;
     }
     return key->soft != NULL
-           && prov_softkey_check(key->ctx, key->soft, selection,
-                              checktype == OSSL_KEYMGMT_VALIDATE_QUICK_CHECK);
+           && prov_softkey_check(key->ctx, key->soft, selection, quick);
 }
 
 /* Equal public halves are one key: private ones are never compared where

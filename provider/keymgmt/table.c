@@ -57,42 +57,39 @@ static const OSSL_PARAM *rsa_types(int selection)
     return (selection & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0 ? rsa_keypair : NULL;
 }
 
-#define EC_PRIVATE NUMBER("priv"),
-#define EC_PUBLIC  OCTETS("pub"),
+#define EC_PRIVATE NUMBER("priv")
+#define EC_PUBLIC  OCTETS("pub")
 #define EC_DOMAIN \
     TEXT("group"), TEXT("encoding"), TEXT("point-format"), \
     TEXT("field-type"), NUMBER("p"), NUMBER("a"), NUMBER("b"), \
     OCTETS("generator"), NUMBER("order"), NUMBER("cofactor"), \
-    OCTETS("seed"), INTEGER("decoded-from-explicit"),
-#define EC_OTHER INTEGER("use-cofactor-flag"), INTEGER("include-public"),
-#define NONE
+    OCTETS("seed"), INTEGER("decoded-from-explicit")
+#define EC_OTHER INTEGER("use-cofactor-flag"), INTEGER("include-public")
 
-/* Rows of the lists by what is selected: private, public, domain, other. */
-#define EC_LISTS(X) \
-    X(1, EC_PRIVATE, NONE, NONE, NONE) \
-    X(2, NONE, EC_PUBLIC, NONE, NONE) \
-    X(3, EC_PRIVATE, EC_PUBLIC, NONE, NONE) \
-    X(4, NONE, NONE, EC_DOMAIN, NONE) \
-    X(5, EC_PRIVATE, NONE, EC_DOMAIN, NONE) \
-    X(6, NONE, EC_PUBLIC, EC_DOMAIN, NONE) \
-    X(7, EC_PRIVATE, EC_PUBLIC, EC_DOMAIN, NONE) \
-    X(8, NONE, NONE, NONE, EC_OTHER) \
-    X(9, EC_PRIVATE, NONE, NONE, EC_OTHER) \
-    X(10, NONE, EC_PUBLIC, NONE, EC_OTHER) \
-    X(11, EC_PRIVATE, EC_PUBLIC, NONE, EC_OTHER) \
-    X(12, NONE, NONE, EC_DOMAIN, EC_OTHER) \
-    X(13, EC_PRIVATE, NONE, EC_DOMAIN, EC_OTHER) \
-    X(14, NONE, EC_PUBLIC, EC_DOMAIN, EC_OTHER) \
-    X(15, EC_PRIVATE, EC_PUBLIC, EC_DOMAIN, EC_OTHER)
+#define LIST(name, ...) \
+    static const OSSL_PARAM name[] = { __VA_ARGS__, OSSL_PARAM_END }
 
-#define EC_LIST(n, priv, pub, domain, other) \
-    static const OSSL_PARAM ec_list_##n[] = { \
-        priv pub domain other OSSL_PARAM_END \
-    };
-EC_LISTS(EC_LIST)
+LIST(ec_1, EC_PRIVATE);
+LIST(ec_2, EC_PUBLIC);
+LIST(ec_3, EC_PRIVATE, EC_PUBLIC);
+LIST(ec_4, EC_DOMAIN);
+LIST(ec_5, EC_PRIVATE, EC_DOMAIN);
+LIST(ec_6, EC_PUBLIC, EC_DOMAIN);
+LIST(ec_7, EC_PRIVATE, EC_PUBLIC, EC_DOMAIN);
+LIST(ec_8, EC_OTHER);
+LIST(ec_9, EC_PRIVATE, EC_OTHER);
+LIST(ec_10, EC_PUBLIC, EC_OTHER);
+LIST(ec_11, EC_PRIVATE, EC_PUBLIC, EC_OTHER);
+LIST(ec_12, EC_DOMAIN, EC_OTHER);
+LIST(ec_13, EC_PRIVATE, EC_DOMAIN, EC_OTHER);
+LIST(ec_14, EC_PUBLIC, EC_DOMAIN, EC_OTHER);
+LIST(ec_15, EC_PRIVATE, EC_PUBLIC, EC_DOMAIN, EC_OTHER);
 
-#define EC_LIST_ENTRY(n, priv, pub, domain, other) [n] = ec_list_##n,
-static const OSSL_PARAM *const ec_lists[16] = { EC_LISTS(EC_LIST_ENTRY) };
+/* By what is selected: private 1, public 2, domain 4, other 8. */
+static const OSSL_PARAM *const ec_lists[16] = {
+    NULL, ec_1, ec_2, ec_3, ec_4, ec_5, ec_6, ec_7,
+    ec_8, ec_9, ec_10, ec_11, ec_12, ec_13, ec_14, ec_15
+};
 
 static const OSSL_PARAM *ec_types(int selection)
 {
@@ -222,7 +219,7 @@ const struct prov_keytype *prov_keytype_by_name(const char *name)
 
 #define ALGORITHM(id, name, names, op, agree, group, ckk, uses, lists) \
     { (names), PROV_PROPS, id##_functions, "PKCS#11 " name " keys" },
+#define NO_MORE { NULL, NULL, NULL, NULL }
 const OSSL_ALGORITHM prov_keymgmt_algorithms[] = {
-    KEY_ROWS(ALGORITHM)
-    { NULL, NULL, NULL, NULL }
+    KEY_ROWS(ALGORITHM) NO_MORE
 };

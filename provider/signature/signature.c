@@ -5,6 +5,7 @@
 #include <openssl/proverr.h>
 
 #include "provider/err.h"
+#include "provider/signature/fresh.h"
 #include "provider/signature/token.h"
 
 void *prov_sig_new(void *provctx, const struct prov_sig_row *row)
@@ -188,6 +189,15 @@ static int start_hash(struct prov_sig *s, const OSSL_PARAM params[])
     return s->hash != NULL && EVP_DigestInit_ex2(s->hash, md, params) > 0;
 }
 
+static int start_shadow(struct prov_sig *s, const struct prov_shadow_digest *d)
+{
+    if (s->on_token && d->key != NULL && d->params == NULL) {
+        prov_shadow_clear(&s->shadow);
+        return prov_fresh_shadow(s->key, d->mdname, &s->shadow);
+    }
+    return prov_shadow_digest_init(&s->shadow, s->prov, d);
+}
+
 static int digest_init(struct prov_sig *s, void *vkey,
                        struct prov_shadow_digest *d)
 {
@@ -205,7 +215,7 @@ static int digest_init(struct prov_sig *s, void *vkey,
         s->hash = NULL;
     }
     s->on_token = on_token;
-    if (!prov_shadow_digest_init(&s->shadow, s->prov, d)) {
+    if (!start_shadow(s, d)) {
         return 0;
     }
     return !on_token || (prov_sig_token_may(s) && start_hash(s, d->params));

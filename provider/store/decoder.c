@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include <openssl/err.h>
-#include <openssl/objects.h>
 #include <openssl/params.h>
 #include <openssl/x509.h>
 
@@ -23,13 +22,9 @@
 #include "provider/store/offer.h"
 #include "provider/store/public.h"
 #include "provider/store/reference.h"
-#include "src/base/der.h"
 
 #define SELECT_PRIVATE OSSL_KEYMGMT_SELECT_PRIVATE_KEY
 #define SELECT_KEYPAIR OSSL_KEYMGMT_SELECT_KEYPAIR
-
-/* A dotted OID that one of the key types has is shorter. */
-#define OID_TEXT_MAX 64
 
 struct prov_decoder {
     struct prov_ctx *ctx;
@@ -142,62 +137,36 @@ static int read_next(struct call *c, OSSL_CORE_BIO *in, read_fn *read)
     return prov_result(c->ctx, rc);
 }
 
-/* The algorithm of a SubjectPublicKeyInfo, dotted. */
-static bool oid_of_spki(struct hsm_bytes spki, char text[OID_TEXT_MAX])
-{
-    struct hsm_bytes body, algorithm, oid;
-    ASN1_OBJECT *object;
-    int n;
-
-    if (!hsm_der_only(spki, HSM_DER_SEQUENCE, &body)
-        || !hsm_der_get(&body, HSM_DER_SEQUENCE, &algorithm)
-        || !hsm_der_get_whole(&algorithm, HSM_DER_OID, &oid)) {
-        return false;
-    }
-    object = d2i_ASN1_OBJECT(NULL, &oid.p, (long)oid.len);
-    n = object == NULL ? 0 : OBJ_obj2txt(text, OID_TEXT_MAX, object, 1);
-    ASN1_OBJECT_free(object);
-    return n > 0 && n < OID_TEXT_MAX;
-}
-
-/* The key type that a public key says, or NULL with an error raised. */
-static const struct prov_keytype *type_of_spki(const struct prov_ctx *ctx,
-                                               struct hsm_bytes spki)
-{
-    const struct prov_keytype *type;
-    char oid[OID_TEXT_MAX] = "";
-
-    if (!oid_of_spki(spki, oid)) {
-        (void)prov_raise(ctx, HSM_E_BAD_DATA, "the x-public-key of the "
-                         "reference is not a SubjectPublicKeyInfo");
-        return NULL;
-    }
-    type = prov_keytype_by_name(oid);
-    if (type == NULL) {
-        (void)prov_raise(ctx, CKR_KEY_TYPE_INCONSISTENT, "the x-public-key of "
-                         "the reference is of a type (%s) that is not "
-                         "supported", oid);
-    }
-    return type;
-}
-
 /* --- making keys --- */
+
+/* Errors that a module leaves, when it uses libcrypto, are taken off. */
+static hsm_rc search(struct call *c, struct hsm_context *hsm,
+                     struct hsm_items *items, struct hsm_key **key)
+{
+    struct hsm_cred cred = { .uri = c->uri };
+    hsm_rc rc;
+
+    ERR_set_mark();
+    if (c->public_only) {
+        rc = prov_public_find(hsm, c->uri, items);
+    } else {
+        prov_prompt_cred(&c->prompt, &cred);
+        rc = hsm_load_key(hsm, c->uri, &cred, key);
+    }
+    ERR_pop_to_mark();
+    return rc;
+}
 
 static struct prov_key *key_by_search(struct call *c, struct hsm_context *hsm)
 {
     hsm_auto(hsm_items) items = HSM_ITEMS_INIT;
     hsm_autop(hsm_key) token_key = NULL;
-    struct hsm_cred cred = { .uri = c->uri };
 
-    if (c->public_only) {
-        if (!prov_result(c->ctx, prov_public_find(hsm, c->uri, &items))) {
-            return NULL;
-        }
-        return prov_key_from_public(c->ctx, &items.v[0].pub);
-    }
-    prov_prompt_cred(&c->prompt, &cred);
-    if (!prov_result(c->ctx, hsm_load_key(hsm, c->uri, &cred, &token_key))) {
+    if (!prov_result(c->ctx, search(c, hsm, &items, &token_key))) {
         return NULL;
+    }
+    if (c->public_only) {
+        return prov_key_from_public(c->ctx, &items.v[0].pub);
     }
     return prov_key_from_token(c->ctx, token_key);
 }
@@ -207,6 +176,7 @@ static struct prov_key *key_by_public(struct call *c, struct hsm_context *hsm,
 {
     hsm_auto(hsm_public) pub = HSM_PUBLIC_INIT;
     hsm_autop(hsm_key) token_key = NULL;
+    struct hsm_cred cred = { .uri = c->uri };
     hsm_rc rc = hsm_public_from_spki(spki, &pub);
 
     if (hsm_ok(rc) && c->public_only) {
@@ -215,40 +185,29 @@ static struct prov_key *key_by_public(struct call *c, struct hsm_context *hsm,
     if (hsm_ok(rc)) {
         rc = hsm_key_from_reference(hsm, c->uri, &pub, &token_key);
     }
+    if (hsm_ok(rc)) {
+        prov_prompt_cred(&c->prompt, &cred);
+        rc = hsm_key_ask_pin(token_key, &cred);
+    }
     if (!prov_result(c->ctx, rc)) {
         return NULL;
     }
     return prov_key_from_token(c->ctx, token_key);
 }
 
-/* The key, if it is of that type; otherwise 1 without one. */
-static int make_key(struct call *c, const char *name, struct prov_key **out)
+/* NULL with an error raised. */
+static struct prov_key *make_key(struct call *c)
 {
-    const struct prov_keytype *row = prov_keytype_by_name(name), *type = row;
     struct hsm_bytes spki = hsm_uri_public_key(c->uri);
-    struct hsm_context *hsm;
-    struct prov_key *key;
+    struct hsm_context *hsm = prov_ctx_hsm(c->ctx);
 
-    if (spki.len > 0) {
-        type = type_of_spki(c->ctx, spki);
-    }
-    if (type != row) {
-        return type != NULL;
-    }
-    hsm = prov_ctx_hsm(c->ctx);
     if (hsm == NULL) {
-        return 0;
+        return NULL;
     }
-    key = spki.len > 0 ? key_by_public(c, hsm, spki) : key_by_search(c, hsm);
-    if (key != NULL && key->type != row) {
-        prov_key_put(key);
-        return 1;
-    }
-    *out = key;
-    return key != NULL;
+    return spki.len > 0 ? key_by_public(c, hsm, spki) : key_by_search(c, hsm);
 }
 
-/* --- adding the public key --- */
+/* --- the next decoder's input --- */
 
 /* Only adds: a PIN source, and a PIN, stay for the next decoder. */
 static hsm_rc add_public_key(struct call *c, struct hsm_bytes spki)
@@ -256,9 +215,6 @@ static hsm_rc add_public_key(struct call *c, struct hsm_bytes spki)
     hsm_auto(hsm_buf) alone = HSM_BUF_INIT, text = HSM_BUF_INIT;
     const char *uri = hsm_uri_text(c->uri);
 
-    if (spki.len == 0) {
-        return HSM_OK;
-    }
     TRY(hsm_uri_with_public_key("pkcs11:", spki, &alone));
     TRY(hsm_buf_printf(&text, "%s%c%s", uri,
                        strchr(uri, '?') != NULL ? '&' : '?',
@@ -267,28 +223,45 @@ static hsm_rc add_public_key(struct call *c, struct hsm_bytes spki)
     return prov_reference_encode((const char *)text.p, &c->der);
 }
 
-/* Searches the token for the public key; *type is the key's. */
-static int complete(struct call *c, const struct prov_keytype **type)
+/* A key whose public half is nowhere found stays without. */
+static hsm_rc complete(struct call *c, const struct prov_key *key)
 {
-    struct hsm_context *hsm = prov_ctx_hsm(c->ctx);
-    struct prov_key *key = hsm != NULL ? key_by_search(c, hsm) : NULL;
     unsigned char *spki = NULL;
-    int n = 0;
-    hsm_rc rc;
+    int n = -1;
+    hsm_rc rc = HSM_OK;
 
-    if (key == NULL) {
-        return 0;
-    }
-    if (key->soft != NULL) {
+    if (hsm_uri_public_key(c->uri).len == 0 && key->soft != NULL) {
         ERR_set_mark();
         n = i2d_PUBKEY(key->soft, &spki);
         ERR_pop_to_mark();
     }
-    rc = add_public_key(c, hsm_bytes_of(spki, n > 0 ? (size_t)n : 0));
-    *type = key->type;
+    if (n > 0) {
+        rc = add_public_key(c, hsm_bytes_of(spki, (size_t)n));
+    }
     OPENSSL_free(spki);
+    return rc;
+}
+
+/*
+ * Hands the reference to the decoder of its type. The key is made here to
+ * learn that, and because what fails here is told: behind the "file" store,
+ * libcrypto drops the errors of later decoders.
+ */
+static int hand_on(struct call *c, OSSL_CALLBACK *cb, void *cbarg)
+{
+    struct prov_key *key = make_key(c);
+    const char *type;
+    int ok;
+
+    if (key == NULL) {
+        return 0;
+    }
+    type = key->type->name;
+    ok = prov_result(c->ctx, complete(c, key));
     prov_key_put(key);
-    return prov_result(c->ctx, rc);
+    return ok
+           && prov_offer_der(hsm_buf_bytes(&c->der), PROV_REFERENCE_STRUCTURE,
+                             type, cb, cbarg);
 }
 
 /* --- dispatch --- */
@@ -312,9 +285,7 @@ static int pem_decode(void *vctx, OSSL_CORE_BIO *in, int selection,
                       OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
 {
     const struct prov_decoder *d = vctx;
-    const struct prov_keytype *type = NULL;
     call_auto c = call_of(d, selection, pw_cb, pw_cbarg);
-    struct hsm_bytes spki;
 
     if (!read_next(&c, in, prov_reference_read_pem)) {
         return 0;
@@ -323,15 +294,7 @@ static int pem_decode(void *vctx, OSSL_CORE_BIO *in, int selection,
         || !decoder_does_selection(d->ctx, selection)) {
         return 1;
     }
-    spki = hsm_uri_public_key(c.uri);
-    if (spki.len > 0) {
-        type = type_of_spki(c.ctx, spki);
-    } else if (!complete(&c, &type)) {
-        return 0;
-    }
-    return type != NULL
-           && prov_offer_der(hsm_buf_bytes(&c.der), PROV_REFERENCE_STRUCTURE,
-                             type->name, cb, cbarg);
+    return hand_on(&c, cb, cbarg);
 }
 
 /* DER to DER, for a reference that lacks its public key. */
@@ -341,7 +304,6 @@ static int der_decode(void *vctx, OSSL_CORE_BIO *in, int selection,
                       OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
 {
     const struct prov_decoder *d = vctx;
-    const struct prov_keytype *type = NULL;
     call_auto c = call_of(d, selection, pw_cb, pw_cbarg);
 
     if (!read_next(&c, in, prov_reference_read_der)) {
@@ -351,15 +313,13 @@ static int der_decode(void *vctx, OSSL_CORE_BIO *in, int selection,
         || !decoder_does_selection(d->ctx, selection)) {
         return 1;
     }
-    return complete(&c, &type)
-           && prov_offer_der(hsm_buf_bytes(&c.der), PROV_REFERENCE_STRUCTURE,
-                             type->name, cb, cbarg);
+    return hand_on(&c, cb, cbarg);
 }
 
 static int key_decode(struct call *c, const char *name, OSSL_CORE_BIO *in,
                       OSSL_CALLBACK *cb, void *cbarg)
 {
-    struct prov_key *key = NULL;
+    struct prov_key *key;
 
     if (!read_next(c, in, prov_reference_read_der)) {
         return 0;
@@ -367,10 +327,15 @@ static int key_decode(struct call *c, const char *name, OSSL_CORE_BIO *in,
     if (c->uri == NULL) {
         return 1;
     }
-    if (!make_key(c, name, &key)) {
+    key = make_key(c);
+    if (key == NULL) {
         return 0;
     }
-    return key == NULL || prov_offer_key(key, cb, cbarg);
+    if (key->type != prov_keytype_by_name(name)) {
+        prov_key_put(key);
+        return 1;
+    }
+    return prov_offer_key(key, cb, cbarg);
 }
 
 #define ENTRY(number, function) { (number), (void (*)(void))(function) }

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The loader of pkcs11: URIs. Opening only parses; the token is searched at
- * the first load, when it is known what is expected, and everything that was
- * found is then handed out one by one: private keys, public keys,
- * certificates.
+ * The loader of pkcs11: URIs. The token is searched at the first load, when it
+ * is known what is expected, and everything that was found is then handed out
+ * one by one: private keys, public keys, certificates.
  *
- * The end is always reached: a failed search is the end, and an object that
- * libcrypto does not take is passed.
+ * Opening succeeds also for a wrong URI, and the first load says what is wrong
+ * with it: libcrypto tries the "file" scheme before ours, and when opening
+ * fails, what it shows is that there is no file of that name.
+ *
+ * The end is always reached. A load that fails is not yet the end, or libcrypto
+ * would not count it as an error; the next one is.
  */
+#include <openssl/err.h>
 #include <openssl/params.h>
 #include <openssl/store.h>
 
@@ -21,9 +25,11 @@
 
 struct prov_store {
     struct prov_ctx *ctx;
-    struct hsm_uri *uri;
+    char *text;                 /* as given */
+    struct hsm_uri *uri;        /* NULL: text is none */
     int expect;                 /* OSSL_STORE_INFO_…, 0: anything */
     bool searched;              /* items are what there is */
+    bool ended;
     struct hsm_items items;
     size_t next;
 };
@@ -66,6 +72,13 @@ static unsigned int wanted(const struct prov_store *s)
     return hsm_uri_want(s->uri) & kinds_expected(s->expect);
 }
 
+/* The URI names other kinds of objects than the ones expected. */
+static bool is_pointless(const struct prov_store *s)
+{
+    return s->uri != NULL && (hsm_uri_want(s->uri) & KINDS) != 0
+           && wanted(s) == 0;
+}
+
 static OSSL_FUNC_store_close_fn store_close;
 static int store_close(void *loaderctx)
 {
@@ -74,6 +87,7 @@ static int store_close(void *loaderctx)
     if (s != NULL) {
         hsm_items_clear(&s->items);
         hsm_uri_put(s->uri);
+        hsm_strfree(s->text);
         OPENSSL_free(s);
     }
     return 1;
@@ -84,22 +98,18 @@ static void *store_open(void *provctx, const char *uri)
 {
     struct prov_ctx *ctx = provctx;
     struct prov_store *s = OPENSSL_zalloc(sizeof(*s));
+    char *text = hsm_strdup(uri);
 
-    if (s == NULL) {
+    if (s == NULL || text == NULL) {
+        OPENSSL_free(s);
+        hsm_strfree(text);
         (void)prov_raise(ctx, CKR_HOST_MEMORY, "no memory for a store");
         return NULL;
     }
     s->ctx = ctx;
-    if (!prov_result(ctx, hsm_uri_parse(uri, &s->uri))) {
-        (void)store_close(s);
-        return NULL;
-    }
-    if ((hsm_uri_want(s->uri) & KINDS) == 0) {
-        (void)prov_raise(ctx, HSM_E_URI, "\"%s\": the store has private keys, "
-                         "public keys and certificates only",
-                         hsm_uri_for_people(s->uri));
-        (void)store_close(s);
-        return NULL;
+    s->text = text;
+    if (!hsm_ok(hsm_uri_parse(text, &s->uri))) {
+        s->uri = NULL;
     }
     return s;
 }
@@ -146,16 +156,40 @@ static hsm_rc search(struct prov_store *s, struct hsm_context *hsm,
     return hsm_load(hsm, s->uri, wanted(s), &cred, &s->items);
 }
 
+static hsm_rc check_uri(struct prov_store *s)
+{
+    if (s->uri == NULL) {
+        return hsm_uri_parse(s->text, &s->uri);
+    }
+    if ((hsm_uri_want(s->uri) & KINDS) == 0) {
+        return hsm_fail(HSM_E_URI, __func__, "\"%s\": the store has private "
+                        "keys, public keys and certificates only",
+                        hsm_uri_for_people(s->uri));
+    }
+    return HSM_OK;
+}
+
 static int search_once(struct prov_store *s, struct prov_prompt *prompt)
 {
     struct hsm_context *hsm;
+    hsm_rc rc;
 
     if (s->searched) {
         return 1;
     }
     s->searched = true;
+    if (!prov_result(s->ctx, check_uri(s))) {
+        return 0;
+    }
     hsm = prov_ctx_hsm(s->ctx);
-    return hsm != NULL && prov_result(s->ctx, search(s, hsm, prompt));
+    if (hsm == NULL) {
+        return 0;
+    }
+    /* A module that uses libcrypto leaves errors of its own. */
+    ERR_set_mark();
+    rc = search(s, hsm, prompt);
+    ERR_pop_to_mark();
+    return prov_result(s->ctx, rc);
 }
 
 static int hand_out(const struct prov_store *s, const struct hsm_item *item,
@@ -182,8 +216,11 @@ static int store_load(void *loaderctx, OSSL_CALLBACK *object_cb,
     struct prov_store *s = loaderctx;
     struct prov_prompt prompt = { pw_cb, pw_cbarg };
 
-    if (wanted(s) == 0 || !search_once(s, &prompt)
-        || s->next >= s->items.n) {
+    if (is_pointless(s) || !search_once(s, &prompt)) {
+        return 0;
+    }
+    if (s->next >= s->items.n) {
+        s->ended = true;
         return 0;
     }
     return hand_out(s, &s->items.v[s->next++], object_cb, object_cbarg);
@@ -194,7 +231,8 @@ static int store_eof(void *loaderctx)
 {
     const struct prov_store *s = loaderctx;
 
-    return wanted(s) == 0 || (s->searched && s->next >= s->items.n);
+    return is_pointless(s) || s->ended
+           || (s->items.n > 0 && s->next >= s->items.n);
 }
 
 #define ENTRY(number, function) { (number), (void (*)(void))(function) }

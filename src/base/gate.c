@@ -34,6 +34,8 @@ static struct hsm_lock gate_lock;       /* its condition: the gate opened */
 static pthread_t shutter;               /* (gate_lock) who has shut it */
 static __thread bool forking_shut;      /* between prepare and the others */
 static void (*exit_closing)(void);
+static _Atomic(void (*)(void)) around_before;
+static _Atomic(void (*)(void)) around_after;
 static pthread_once_t setup_once = PTHREAD_ONCE_INIT;
 
 static void mark_release(void *arg)
@@ -80,6 +82,12 @@ static struct mark *mark_of_thread(void)
     (void)pthread_setspecific(mark_key, m);
     my_mark = m;
     return m;
+}
+
+void hsm_gate_around(void (*before)(void), void (*after)(void))
+{
+    atomic_store(&around_after, after);
+    atomic_store(&around_before, before);
 }
 
 bool hsm_gate_is_inside(void)
@@ -306,6 +314,7 @@ static unsigned long long now_ns(void)
 bool hsm_gate_enter(const struct hsm_gate_use *use, struct hsm_gate_frame *f)
 {
     struct mark *m = mark_of_thread();
+    void (*before)(void);
 
     f->saved_errno = errno;
     f->entered = false;
@@ -317,6 +326,12 @@ bool hsm_gate_enter(const struct hsm_gate_use *use, struct hsm_gate_frame *f)
         return false;
     }
     f->entered = true;
+    f->after = NULL;
+    before = atomic_load_explicit(&around_before, memory_order_acquire);
+    if (before != NULL) {
+        before();
+        f->after = atomic_load_explicit(&around_after, memory_order_relaxed);
+    }
     if (use->guard_sigpipe) {
         guard_pipe(f);
     }
@@ -346,6 +361,9 @@ hsm_rc hsm_gate_leave(struct hsm_gate_frame *f, CK_RV rv)
     if (f->started_ns != 0) {
         hsm_log(HSM_LOG_CALL, "%s: %s, %llu us", f->name,
                 hsm_ckr_row(rv)->name, (now_ns() - f->started_ns) / 1000ULL);
+    }
+    if (f->after != NULL) {
+        f->after();
     }
     if (f->pipe_guarded) {
         unguard_pipe(f);

@@ -31,6 +31,7 @@ struct hsm_gate_use {
 struct hsm_gate_frame {
     const char *name;
     int saved_errno;
+    void (*after)(void);
     bool entered;
     bool pipe_guarded;
     bool pipe_was_pending;
@@ -47,6 +48,10 @@ void hsm_gate_setup(void);
  * module that was loaded, so that it runs before the module's own handlers.
  * The first of them to run does the work. */
 void hsm_gate_setup_exit(void (*closing)(void));
+
+/* Called around every call into a module, in the thread that makes it; set
+ * once, before the first. They must not fail, nor call a module. */
+void hsm_gate_around(void (*before)(void), void (*after)(void));
 
 bool hsm_gate_is_inside(void);
 bool hsm_gate_is_dead(void);

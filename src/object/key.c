@@ -48,6 +48,7 @@ void hsm_key_put(struct hsm_key *k)
     }
     hsm_lock_destroy(&k->lock);
     hsm_public_clear(&k->pub);
+    hsm_secret_free(k->pin);
     hsm_buf_clear(&k->id);
     hsm_buf_clear(&k->label);
     free(k->allowed);
@@ -81,6 +82,32 @@ hsm_rc hsm_key_from_reference(struct hsm_context *ctx, struct hsm_uri *uri,
     *out = k;
     k = NULL;
     return HSM_OK;
+}
+
+static bool has_pin_setting(const struct hsm_context *ctx)
+{
+    const struct hsm_settings *s = hsm_context_settings(ctx);
+
+    for (size_t i = 0; i < s->n_modules; i++) {
+        if (s->module[i].pin != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+hsm_rc hsm_key_ask_pin(struct hsm_key *k, const struct hsm_cred *cred)
+{
+    const struct hsm_cred at_hand = { .uri = k->uri };
+    const char *label = hsm_uri_token_label(k->uri);
+    hsm_rc rc;
+
+    if (cred->prompt == NULL || hsm_pin_is_at_hand(&at_hand)
+        || has_pin_setting(k->ctx)) {
+        return HSM_OK;
+    }
+    rc = hsm_pin_ask(cred, label != NULL ? label : "", &k->pin);
+    return rc.rv == HSM_E_NO_PIN ? HSM_OK : rc;
 }
 
 /* CKA_ALLOWED_MECHANISMS, an array of CK_MECHANISM_TYPE. */
@@ -195,7 +222,7 @@ void hsm_key_doubt(struct hsm_key *k, CK_OBJECT_HANDLE h)
 
 void hsm_key_cred(const struct hsm_key *k, struct hsm_cred *out)
 {
-    *out = (struct hsm_cred){ .uri = k->uri };
+    *out = (struct hsm_cred){ .known = k->pin, .uri = k->uri };
 }
 
 /* pin-source of the original, which is no secret, goes into references. */

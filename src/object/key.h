@@ -52,6 +52,14 @@ struct hsm_key_origin {
 HSM_CHECKED hsm_rc hsm_key_from_object(const struct hsm_key_origin *from,
                                        struct hsm_key **out);
 
+/*
+ * Asks for the PIN of a key from a reference now, since nobody can be asked
+ * later: only where no other source has one (of the URI, of any module's
+ * settings). No answer is no failure. Before the key is handed out.
+ */
+HSM_CHECKED hsm_rc hsm_key_ask_pin(struct hsm_key *k,
+                                   const struct hsm_cred *cred);
+
 /* Never NULL; spki is empty when the public half was not found. */
 const struct hsm_public *hsm_key_public(const struct hsm_key *k);
 struct hsm_context *hsm_key_context(const struct hsm_key *k);

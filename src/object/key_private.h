@@ -14,6 +14,7 @@ struct hsm_key {
     struct hsm_context *ctx;
     struct hsm_uri *uri;                /* as the user named it */
     struct hsm_public pub;
+    struct hsm_secret *pin;             /* asked for when it was loaded */
     struct hsm_lock lock;               /* guards all below */
     struct hsm_claim resolving;
     struct hsm_token *tok;              /* NULL: not resolved; set once */

@@ -155,7 +155,7 @@ static struct hsm_secret *remembered_pin(struct hsm_token *tok)
 static hsm_rc pick_pin(struct hsm_context *ctx, struct hsm_token *tok,
                        const struct hsm_cred *cred, struct hsm_secret **out)
 {
-    struct hsm_cred c = { NULL, NULL, NULL, NULL };
+    struct hsm_cred c = { .uri = NULL };
     struct hsm_secret *pin = NULL;
 
     pin = remembered_pin(tok);

@@ -71,6 +71,17 @@ static hsm_rc check_pin(const char *text, size_t len, const char *what)
     return HSM_OK;
 }
 
+static hsm_rc pin_copy(const struct hsm_secret *pin, struct hsm_secret **out)
+{
+    struct hsm_secret *s = hsm_secret_new(pin->text, pin->len);
+
+    if (s == NULL) {
+        return no_memory();
+    }
+    *out = s;
+    return HSM_OK;
+}
+
 static hsm_rc pin_from_text(const char *text, const char *what,
                             struct hsm_secret **out)
 {
@@ -254,41 +265,24 @@ static struct fd_memory *fd_memory_of(int fd)
     return m;
 }
 
-/* The entry of fd, with a PIN in it or else with the claim to read it. */
-static hsm_rc fd_claim(int fd, struct fd_memory **out)
+/* The entry of fd, with a PIN in it or else with the claim to read it. Not
+ * settled: somebody else still reads. NULL: no memory. */
+static struct fd_memory *fd_claim(int fd, bool *settled)
 {
     hsm_deadline_ms deadline = hsm_deadline(FD_WAIT_MS);
     struct fd_memory *m;
-    bool settled = false, in_time = true;
+    bool in_time = true;
 
+    *settled = false;
     (void)pthread_once(&fd_once, fd_lock_make);
     hsm_lock(&fd_lock);
     m = fd_memory_of(fd);
-    while (m != NULL && !settled && in_time) {
-        settled = m->pin != NULL || hsm_claim_take(&m->reading);
-        in_time = settled || hsm_wait(&fd_lock, deadline);
+    while (m != NULL && !*settled && in_time) {
+        *settled = m->pin != NULL || hsm_claim_take(&m->reading);
+        in_time = *settled || hsm_wait(&fd_lock, deadline);
     }
     hsm_unlock(&fd_lock);
-    if (m == NULL) {
-        return no_memory();
-    }
-    if (!settled) {
-        return hsm_fail(HSM_E_TIMEOUT, "hsm_pin_read_source",
-                        "another thread still reads the PIN from fd:%d", fd);
-    }
-    *out = m;
-    return HSM_OK;
-}
-
-static hsm_rc fd_copy(const struct fd_memory *m, struct hsm_secret **out)
-{
-    struct hsm_secret *s = hsm_secret_new(m->pin->text, m->pin->len);
-
-    if (s == NULL) {
-        return no_memory();
-    }
-    *out = s;
-    return HSM_OK;
+    return m;
 }
 
 static bool parse_fd(const char *text, int *out)
@@ -311,22 +305,12 @@ static bool parse_fd(const char *text, int *out)
 }
 
 /* The lock is not held while it is read: that may take long. */
-static hsm_rc pin_from_fd_name(const char *number, struct hsm_secret **out)
+static hsm_rc fd_read(int fd, struct fd_memory *m)
 {
     struct hsm_secret *pin = NULL;
-    struct fd_memory *m = NULL;
     char what[32];
     hsm_rc rc;
-    int fd;
 
-    if (!parse_fd(number, &fd)) {
-        return refused("PIN source \"fd:\" is not followed by the number of a"
-                       " file descriptor");
-    }
-    TRY(fd_claim(fd, &m));
-    if (m->pin != NULL) {
-        return fd_copy(m, out);
-    }
     (void)snprintf(what, sizeof(what), "fd:%d", fd);
     rc = pin_from_fd(fd, what, &pin);
     if (hsm_ok(rc)) {
@@ -335,8 +319,31 @@ static hsm_rc pin_from_fd_name(const char *number, struct hsm_secret **out)
         hsm_unlock(&fd_lock);
     }
     hsm_claim_drop(&m->reading, &fd_lock);
-    TRY(rc);
-    return fd_copy(m, out);
+    return rc;
+}
+
+static hsm_rc pin_from_fd_name(const char *number, struct hsm_secret **out)
+{
+    struct fd_memory *m;
+    bool settled;
+    int fd;
+
+    if (!parse_fd(number, &fd)) {
+        return refused("PIN source \"fd:\" is not followed by the number of a"
+                       " file descriptor");
+    }
+    m = fd_claim(fd, &settled);
+    if (m == NULL) {
+        return no_memory();
+    }
+    if (!settled) {
+        return hsm_fail(HSM_E_TIMEOUT, "hsm_pin_read_source",
+                        "another thread still reads the PIN from fd:%d", fd);
+    }
+    if (m->pin == NULL) {
+        TRY(fd_read(fd, m));
+    }
+    return pin_copy(m->pin, out);
 }
 
 struct source {
@@ -412,12 +419,11 @@ static hsm_rc pin_from_uri(const struct hsm_uri *uri, struct hsm_secret **out)
 
 /* The text is stable: programs recognise it. A label's control characters
  * would reach a terminal. */
-static void make_prompt(const struct hsm_identity *token, char *out,
-                        size_t size)
+static void make_prompt(const char *label, char *out, size_t size)
 {
     char *p;
 
-    (void)snprintf(out, size, "PKCS#11 token \"%s\" PIN", token->label);
+    (void)snprintf(out, size, "PKCS#11 token \"%.64s\" PIN", label);
     for (p = out; *p != '\0'; p++) {
         unsigned char c = (unsigned char)*p;
 
@@ -427,20 +433,20 @@ static void make_prompt(const struct hsm_identity *token, char *out,
     }
 }
 
-static hsm_rc pin_from_person(const struct hsm_cred *cred,
-                              const struct hsm_identity *token,
-                              struct hsm_secret **out)
+hsm_rc hsm_pin_ask(const struct hsm_cred *cred, const char *token_label,
+                   struct hsm_secret **out)
 {
     hsm_autop(hsm_secret) s = hsm_secret_new("", 0);
-    char prompt[sizeof(token->label) + 32];
+    char prompt[96];
     size_t len = 0;
 
     if (s == NULL) {
         return no_memory();
     }
-    make_prompt(token, prompt, sizeof(prompt));
-    if (!cred->prompt(cred->prompt_arg, prompt, s->text, HSM_SECRET_MAX,
-                      &len)) {
+    make_prompt(token_label, prompt, sizeof(prompt));
+    if (cred->prompt == NULL
+            || !cred->prompt(cred->prompt_arg, prompt, s->text,
+                             HSM_SECRET_MAX, &len)) {
         len = 0;
     }
     if (len > HSM_SECRET_MAX) {
@@ -468,6 +474,9 @@ hsm_rc hsm_pin_find(const struct hsm_cred *cred,
                     const struct hsm_identity *token,
                     struct hsm_secret **out)
 {
+    if (cred != NULL && cred->known != NULL) {
+        return pin_copy(cred->known, out);
+    }
     if (cred != NULL && uri_has_pin(cred->uri)) {
         return pin_from_uri(cred->uri, out);
     }
@@ -475,7 +484,7 @@ hsm_rc hsm_pin_find(const struct hsm_cred *cred,
         return hsm_pin_read_source(cred->setting, true, out);
     }
     if (cred != NULL && cred->prompt != NULL) {
-        return pin_from_person(cred, token, out);
+        return hsm_pin_ask(cred, token->label, out);
     }
     *out = NULL;
     return HSM_OK;
@@ -483,5 +492,6 @@ hsm_rc hsm_pin_find(const struct hsm_cred *cred,
 
 bool hsm_pin_is_at_hand(const struct hsm_cred *cred)
 {
-    return cred != NULL && (uri_has_pin(cred->uri) || cred->setting != NULL);
+    return cred != NULL && (cred->known != NULL || uri_has_pin(cred->uri)
+                            || cred->setting != NULL);
 }

@@ -2,9 +2,10 @@
 /*
  * Where a PIN comes from, and which PINs were refused.
  *
- * Sources, in order: the URI's pin-value, its pin-source, the module's
- * setting, the application's prompt. The first that is there decides; another
- * is not tried in its stead. PINs are in locked memory from the first moment.
+ * Sources, in order: one asked for before, the URI's pin-value, its
+ * pin-source, the module's setting, the application's prompt. The first that
+ * is there decides; another is not tried in its stead. PINs are in locked
+ * memory from the first moment.
  *
  * The page of refused PINs is one locked page shared with all forked children:
  * salted hashes, never PINs. It is made by hsm_pin_page_setup() before any
@@ -26,6 +27,7 @@ typedef bool (*hsm_prompt_fn)(void *arg, const char *prompt, char *pin,
 
 /* What is known about who wants to log in. Nothing is owned. */
 struct hsm_cred {
+    const struct hsm_secret *known;     /* asked for before, or NULL */
     const struct hsm_uri *uri;  /* for pin-value and pin-source, or NULL */
     const char *setting;        /* the module's PIN or its source, or NULL */
     hsm_prompt_fn prompt;       /* NULL: there is nobody to ask */
@@ -42,6 +44,10 @@ struct hsm_cred {
 HSM_CHECKED hsm_rc hsm_pin_find(const struct hsm_cred *cred,
                                 const struct hsm_identity *token,
                                 struct hsm_secret **out);
+/* Only asks: the person's answer, or HSM_E_NO_PIN without one. */
+HSM_CHECKED hsm_rc hsm_pin_ask(const struct hsm_cred *cred,
+                               const char *token_label,
+                               struct hsm_secret **out);
 /* Would hsm_pin_find() find one without asking anybody? */
 bool hsm_pin_is_at_hand(const struct hsm_cred *cred);
 /* Reads "file:PATH", "env:NAME", "fd:N", "credential:NAME" (systemd, a file

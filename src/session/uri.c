@@ -245,6 +245,11 @@ static const char *get_text(const struct hsm_uri *u, enum hsm_uri_attr attr)
     return u->given[attr] ? (const char *)u->value[attr].p : NULL;
 }
 
+const char *hsm_uri_token_label(const struct hsm_uri *u)
+{
+    return get_text(u, HSM_URI_TOKEN);
+}
+
 bool hsm_uri_id(const struct hsm_uri *u, struct hsm_bytes *out)
 {
     return get_bytes(u, HSM_URI_ID, out);

@@ -57,6 +57,9 @@ bool hsm_uri_names_one_token(const struct hsm_uri *u);
 /* Any token attribute at all. */
 bool hsm_uri_names_token(const struct hsm_uri *u);
 
+/* The token's label as the URI gives it, or NULL. */
+const char *hsm_uri_token_label(const struct hsm_uri *u);
+
 /* Object attributes. False: not given. *out points into the URI. */
 bool hsm_uri_id(const struct hsm_uri *u, struct hsm_bytes *out);
 bool hsm_uri_label(const struct hsm_uri *u, struct hsm_bytes *out);

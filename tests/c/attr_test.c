@@ -10,6 +10,8 @@
 #include "tests/c/tap.h"
 
 #define N_OF(table) (sizeof(table) / sizeof((table)[0]))
+#define is_num(got, want, ...) \
+    is_int((long long)(got), (long long)(want), __VA_ARGS__)
 #define BYTES_OF(array) hsm_bytes_of(array, sizeof(array))
 
 /* ---- The module ---- */
@@ -165,7 +167,7 @@ static void attrs_by_value(void)
        && hsm_ok(hsm_attrs_add(&as, CKA_ID, BYTES_OF(fake_id)))
        && hsm_ok(hsm_attrs_add(&as, CKA_LABEL, hsm_bytes_of(NULL, 0))),
        "attributes are added");
-    is_int(as.n, 4, "four of them");
+    is_num(as.n, 4, "four of them");
     ok(hsm_attrs_get(&as, CKA_ID, &v)
        && hsm_bytes_equal(v, BYTES_OF(fake_id)), "bytes come back");
     ok(hsm_attrs_get_ulong(&as, CKA_CLASS, &u) && u == CKO_SECRET_KEY,
@@ -182,14 +184,14 @@ static void attrs_by_value(void)
        && hsm_ok(hsm_attrs_add(&as, CKA_ID, hsm_bytes_of(v.p + 1, 2)))
        && hsm_attrs_get(&as, CKA_ID, &v) && v.len == 2 && v.p[0] == 1,
        "a value is replaced, even by a part of itself");
-    is_int(as.n, 4, "still four of them");
+    is_num(as.n, 4, "still four of them");
     for (CK_ULONG i = 4; i < HSM_ATTRS_MAX; i++) {
         if (!hsm_ok(hsm_attrs_add_bool(&as, 0x10000 + i, true))) {
             break;
         }
     }
-    is_int(as.n, HSM_ATTRS_MAX, "room for so many");
-    is_int(hsm_attrs_add_bool(&as, CKA_TOKEN, true).rv, CKR_ARGUMENTS_BAD,
+    is_num(as.n, HSM_ATTRS_MAX, "room for so many");
+    is_num(hsm_attrs_add_bool(&as, CKA_TOKEN, true).rv, CKR_ARGUMENTS_BAD,
            "and no more");
     ok(hsm_ok(hsm_attrs_add_bool(&as, CKA_SIGN, false)),
        "but replacing works in a full set");
@@ -248,12 +250,12 @@ static void attrs_from_module(const struct read_case *c)
     fake.label_bytes = c->label_bytes;
     fake_quirk.lengths_first = c->lengths_first;
     rc = hsm_attrs_read(&s, 1, types, N_OF(types), &as);
-    is_int(rc.rv, c->rv, "%s: result", c->name);
-    is_int(fake.calls, c->calls, "%s: calls", c->name);
+    is_num(rc.rv, c->rv, "%s: result", c->name);
+    is_num(fake.calls, c->calls, "%s: calls", c->name);
     if (c->rv == CKR_OK) {
         ok(read_is_right(&as, c->label_bytes), "%s: values", c->name);
     } else {
-        is_int(as.n, 0, "%s: nothing in the set", c->name);
+        is_num(as.n, 0, "%s: nothing in the set", c->name);
     }
 }
 
@@ -299,16 +301,16 @@ static void search(const struct find_case *c)
     fake.find_rv = c->find_rv;
     fake.final_rv = c->final_rv;
     fake.excess = c->excess;
-    is_int(hsm_find(&s, &tmpl, c->limit, &hs).rv, c->rv, "find %s: result",
+    is_num(hsm_find(&s, &tmpl, c->limit, &hs).rv, c->rv, "find %s: result",
            c->name);
-    is_int(hs.n, c->found, "find %s: number", c->name);
+    is_num(hs.n, c->found, "find %s: number", c->name);
     while (in_order < hs.n && hs.h[in_order] == in_order + 1) {
         in_order++;
     }
-    is_int(in_order, c->found, "find %s: handles", c->name);
-    is_int(fake.calls, c->calls, "find %s: calls", c->name);
-    is_int(fake.finals, c->init_rv == CKR_OK, "find %s: ended", c->name);
-    is_int(s.dirty, c->dirty, "find %s: session", c->name);
+    is_num(in_order, c->found, "find %s: handles", c->name);
+    is_num(fake.calls, c->calls, "find %s: calls", c->name);
+    is_num(fake.finals, c->init_rv == CKR_OK, "find %s: ended", c->name);
+    is_num(s.dirty, c->dirty, "find %s: session", c->name);
 }
 
 int main(void)

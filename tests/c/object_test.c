@@ -10,6 +10,8 @@
 #include "tests/c/tap.h"
 
 #define N_OF(table) (sizeof(table) / sizeof((table)[0]))
+#define is_num(got, want, ...) \
+    is_int((long long)(got), (long long)(want), __VA_ARGS__)
 #define BYTES_OF(array) hsm_bytes_of(array, sizeof(array))
 
 /* ---- Public keys ---- */
@@ -19,29 +21,29 @@ static const struct key_case {
     const char *name;
     struct hsm_bytes spki;
     CK_KEY_TYPE ckk;
-    unsigned int bits;
     const char *curve;
     size_t first, first_len;    /* modulus, or parameters */
     size_t second, second_len;  /* exponent, or point */
+    unsigned int bits;
     bool plain;                 /* attributes give the same SPKI */
 } keys[] = {
-    { "RSA 2048", { spki_rsa2048, sizeof(spki_rsa2048) }, CKK_RSA, 2048,
-      NULL, 33, 256, 291, 3, true },
-    { "RSA 1031", { spki_rsa1031, sizeof(spki_rsa1031) }, CKK_RSA, 1031,
-      NULL, 28, 129, 159, 3, true },
-    { "RSA-PSS", { spki_rsapss, sizeof(spki_rsapss) }, CKK_RSA, 1024,
-      NULL, 51, 128, 181, 3, false },
-    { "P-256", { spki_p256, sizeof(spki_p256) }, CKK_EC, 256,
-      "P-256", 13, 10, 26, 65, true },
+    { "RSA 2048", { spki_rsa2048, sizeof(spki_rsa2048) }, CKK_RSA,
+      NULL, 33, 256, 291, 3, 2048, true },
+    { "RSA 1031", { spki_rsa1031, sizeof(spki_rsa1031) }, CKK_RSA,
+      NULL, 28, 129, 159, 3, 1031, true },
+    { "RSA-PSS", { spki_rsapss, sizeof(spki_rsapss) }, CKK_RSA,
+      NULL, 51, 128, 181, 3, 1024, false },
+    { "P-256", { spki_p256, sizeof(spki_p256) }, CKK_EC,
+      "P-256", 13, 10, 26, 65, 256, true },
     { "P-256 compressed", { spki_p256_compressed,
                             sizeof(spki_p256_compressed) },
-      CKK_EC, 256, "secp256r1", 13, 10, 26, 33, true },
-    { "P-521", { spki_p521, sizeof(spki_p521) }, CKK_EC, 521,
-      "secp521r1", 14, 7, 25, 133, true },
-    { "sect283k1", { spki_sect283k1, sizeof(spki_sect283k1) }, CKK_EC, 281,
-      "K-283", 13, 7, 23, 73, true },
-    { "explicit", { spki_explicit, sizeof(spki_explicit) }, CKK_EC, 0,
-      NULL, 17, 250, 270, 65, true },
+      CKK_EC, "secp256r1", 13, 10, 26, 33, 256, true },
+    { "P-521", { spki_p521, sizeof(spki_p521) }, CKK_EC,
+      "secp521r1", 14, 7, 25, 133, 521, true },
+    { "sect283k1", { spki_sect283k1, sizeof(spki_sect283k1) }, CKK_EC,
+      "K-283", 13, 7, 23, 73, 281, true },
+    { "explicit", { spki_explicit, sizeof(spki_explicit) }, CKK_EC,
+      NULL, 17, 250, 270, 65, 0, true },
 };
 
 static struct hsm_bytes part(const struct key_case *k, size_t at, size_t len)
@@ -55,10 +57,10 @@ static void key_from_spki(const struct key_case *k)
     hsm_auto(hsm_public) copy = HSM_PUBLIC_INIT;
     bool rsa = k->ckk == CKK_RSA;
 
-    is_int(hsm_public_from_spki(k->spki, &p).rv, CKR_OK, "%s is read",
+    is_num(hsm_public_from_spki(k->spki, &p).rv, CKR_OK, "%s is read",
            k->name);
     ok(p.kt != NULL && p.kt->ckk == k->ckk, "%s: type", k->name);
-    is_int(p.bits, k->bits, "%s: bits", k->name);
+    is_num(p.bits, k->bits, "%s: bits", k->name);
     ok(hsm_bytes_equal(hsm_buf_bytes(&p.spki), k->spki), "%s: SPKI kept",
        k->name);
     ok(hsm_bytes_equal(hsm_buf_bytes(rsa ? &p.modulus : &p.params),
@@ -87,7 +89,7 @@ static void key_cut_short(const struct key_case *k)
               == HSM_E_BAD_DATA) {
         refused++;
     }
-    is_int(refused, k->spki.len, "%s: every shorter one is refused",
+    is_num(refused, k->spki.len, "%s: every shorter one is refused",
            k->name);
     ok(hsm_ok(hsm_buf_set(&b, k->spki)) && hsm_ok(hsm_buf_append(&b, "", 1))
        && hsm_public_from_spki(hsm_buf_bytes(&b), &p).rv == HSM_E_BAD_DATA,
@@ -115,7 +117,7 @@ static void gives(const struct key_case *k, const struct hsm_attrs *as,
     hsm_auto(hsm_public) want = HSM_PUBLIC_INIT;
     hsm_auto(hsm_public) p = HSM_PUBLIC_INIT;
 
-    is_int(hsm_public_from_attrs(as, &p).rv, CKR_OK, "%s from %s", k->name,
+    is_num(hsm_public_from_attrs(as, &p).rv, CKR_OK, "%s from %s", k->name,
            how);
     ok(hsm_bytes_equal(hsm_buf_bytes(&p.spki), k->spki),
        "%s from %s: the SPKI is what openssl writes", k->name, how);
@@ -163,7 +165,7 @@ static void key_from_info(void)
     ok(hsm_ok(hsm_attrs_add(&as, CKA_PUBLIC_KEY_INFO,
                             hsm_bytes_of("0", 1))), "broken info");
     gives(p256, &as, "attributes beside broken info");
-    is_int(hsm_detail()[0], 0, "and no words about it are left");
+    is_num(hsm_detail()[0], 0, "and no words about it are left");
 }
 
 static void key_by_curve_name(void)
@@ -180,7 +182,7 @@ static void key_by_curve_name(void)
     gives(k, &as, "a PrintableString");
     ok(hsm_ok(hsm_attrs_add(&as, CKA_EC_PARAMS,
                             hsm_bytes_of(unknown, 11))), "unknown name");
-    is_int(hsm_public_from_attrs(&as, &p).rv, HSM_E_NO_PUBLIC,
+    is_num(hsm_public_from_attrs(&as, &p).rv, HSM_E_NO_PUBLIC,
            "a curve's name that nobody knows");
 }
 
@@ -213,7 +215,7 @@ static void key_lacks(const struct lack_case *c)
 
     ok(describe(k, part(k, k->second, k->second_len), &as)
        && hsm_ok(hsm_attrs_add(&as, c->type, c->value)), "%s", c->name);
-    is_int(hsm_public_from_attrs(&as, &p).rv, HSM_E_NO_PUBLIC,
+    is_num(hsm_public_from_attrs(&as, &p).rv, HSM_E_NO_PUBLIC,
            "%s: no public key", c->name);
     ok(p.kt == NULL && hsm_detail()[0] != '\0', "%s: but words", c->name);
 }
@@ -237,7 +239,7 @@ static void keys_compared(void)
     for (size_t i = 0; i < N_OF(keys) * N_OF(keys); i++) {
         same += hsm_public_equal(&p[i / N_OF(keys)], &p[i % N_OF(keys)]);
     }
-    is_int(same, N_OF(keys) + 2, "each equals itself alone, and P-256 its "
+    is_num(same, N_OF(keys) + 2, "each equals itself alone, and P-256 its "
            "compressed form");
     memcpy(h, spki_p256 + 26, sizeof(h));
     h[0] = 0x06 | (h[64] & 1);
@@ -259,16 +261,16 @@ static void keys_refused(void)
     hsm_auto(hsm_public) p = HSM_PUBLIC_INIT;
     hsm_auto(hsm_attrs) as = HSM_ATTRS_INIT;
 
-    is_int(hsm_public_from_spki(BYTES_OF(spki_ed25519), &p).rv,
+    is_num(hsm_public_from_spki(BYTES_OF(spki_ed25519), &p).rv,
            CKR_KEY_TYPE_INCONSISTENT, "a type without a row");
     ok(hsm_ok(hsm_attrs_add_ulong(&as, CKA_CLASS, CKO_PUBLIC_KEY))
        && hsm_ok(hsm_attrs_add_ulong(&as, CKA_KEY_TYPE, CKK_RSA))
        && hsm_ok(hsm_attrs_add(&as, CKA_MODULUS,
                                part(&keys[0], 33, 256))), "public");
-    is_int(hsm_public_from_attrs(&as, &p).rv, HSM_E_NO_PUBLIC,
+    is_num(hsm_public_from_attrs(&as, &p).rv, HSM_E_NO_PUBLIC,
            "a public key without exponent is none");
     ok(hsm_ok(hsm_attrs_add_ulong(&as, CKA_KEY_TYPE, CKK_DSA)), "DSA");
-    is_int(hsm_public_from_attrs(&as, &p).rv, HSM_E_NO_PUBLIC,
+    is_num(hsm_public_from_attrs(&as, &p).rv, HSM_E_NO_PUBLIC,
            "nor is one of a type without a row");
     ok(p.kt == NULL, "nothing came out");
 }
@@ -281,7 +283,7 @@ static void certificate(struct hsm_bytes der, const char *name, size_t serial,
     struct hsm_cert_view v = { .serial = { NULL, 0 } };
     size_t refused = 0;
 
-    is_int(hsm_cert_read(der, &v).rv, CKR_OK, "%s is read", name);
+    is_num(hsm_cert_read(der, &v).rv, CKR_OK, "%s is read", name);
     ok(v.serial.p == der.p + serial && v.issuer.p == der.p + issuer
        && v.subject.p == der.p + subject, "%s: its parts", name);
     ok(hsm_bytes_equal(v.issuer, v.subject), "%s: self-issued", name);
@@ -291,8 +293,8 @@ static void certificate(struct hsm_bytes der, const char *name, size_t serial,
               == HSM_E_BAD_DATA) {
         refused++;
     }
-    is_int(refused, der.len, "%s: every shorter one is refused", name);
-    is_int(hsm_cert_read(hsm_bytes_of(der.p + 4, der.len - 4), &v).rv,
+    is_num(refused, der.len, "%s: every shorter one is refused", name);
+    is_num(hsm_cert_read(hsm_bytes_of(der.p + 4, der.len - 4), &v).rv,
            HSM_E_BAD_DATA, "%s: its inside is none", name);
 }
 
@@ -312,16 +314,16 @@ static void curve_rows(void)
             && c->order_bytes == (c->bits + 7) / 8
             && c->order_bytes <= c->field_bytes + 1;
     }
-    is_int(good, hsm_curve_table_n, "curves are found by name and OID");
+    is_num(good, hsm_curve_table_n, "curves are found by name and OID");
     ok(hsm_curve_by_name("p-256") == hsm_curve_by_name("prime256v1")
        && hsm_curve_by_name("P-256") == hsm_curve_by_name("SECP256R1")
        && hsm_curve_by_name("P-256") != NULL, "by any name, in any case");
     ok(hsm_curve_by_name("") == NULL && hsm_curve_by_name("P-25") == NULL
        && hsm_curve_by_name("P-256:secp256r1") == NULL,
        "but not by a part of one");
-    is_int(hsm_curve_by_name("secp521r1")->order_bytes, 66, "P-521: order");
-    is_int(hsm_curve_by_name("secp224k1")->bits, 225, "secp224k1: order");
-    is_int(hsm_curve_by_name("secp224k1")->field_bytes, 28, "and field");
+    is_num(hsm_curve_by_name("secp521r1")->order_bytes, 66, "P-521: order");
+    is_num(hsm_curve_by_name("secp224k1")->bits, 225, "secp224k1: order");
+    is_num(hsm_curve_by_name("secp224k1")->field_bytes, 28, "and field");
     ok(hsm_keytype_by_name("rsa") == hsm_keytype_of(CKK_RSA)
        && hsm_keytype_by_name("EC") == hsm_keytype_of(CKK_EC)
        && hsm_keytype_of(CKK_DSA) == NULL

@@ -28,7 +28,7 @@ static char scratch[] = "/tmp/pin-test-XXXXXX";
 /* Valid until the next call but one. */
 static const char *in_scratch(const char *scheme, const char *name)
 {
-    static char path[2][200];
+    static char path[2][300];
     static int turn;
 
     turn = 1 - turn;
@@ -352,7 +352,8 @@ static void not_found(const struct hsm_cred *cred, CK_RV rv, const char *what)
 static void test_order(void)
 {
     struct person p = { "3333", 4, 0, "" };
-    struct hsm_cred cred = { NULL, NULL, NULL, NULL };
+    struct hsm_cred cred = { .uri = NULL };
+    hsm_autop(hsm_secret) known = hsm_secret_new("7777", 4);
     hsm_autop(hsm_uri) value = NULL;
     hsm_autop(hsm_uri) source = NULL;
     hsm_autop(hsm_uri) empty = NULL;
@@ -390,12 +391,33 @@ static void test_order(void)
     cred.setting = "";
     not_found(&cred, HSM_E_PIN_SOURCE, "an empty setting");
     is_int(p.asked, 1, "nobody was asked for that");
+    cred.known = known;
+    cred.uri = value;
+    found(&cred, "7777", "a PIN that is known goes before all");
+    cred = (struct hsm_cred){ .known = known };
+    ok(hsm_pin_is_at_hand(&cred), "and is at hand");
+}
+
+static void test_ask(void)
+{
+    struct person p = { "3333", 4, 0, "" };
+    struct hsm_cred cred = { .setting = "2222" };
+    struct hsm_secret *s = NULL;
+
+    ok(hsm_pin_ask(&cred, "Other", &s).rv == HSM_E_NO_PIN && s == NULL,
+       "nobody to ask");
+    cred.prompt = answer;
+    cred.prompt_arg = &p;
+    ok(hsm_ok(hsm_pin_ask(&cred, "Other", &s)) && s != NULL, "asked");
+    is_str(p.prompt, "PKCS#11 token \"Other\" PIN", "prompt's text");
+    is_str(s != NULL ? s->text : NULL, "3333", "not the setting");
+    hsm_secret_free(s);
 }
 
 static void test_prompt(void)
 {
     struct person p = { NULL, 0, 0, "" };
-    struct hsm_cred cred = { NULL, NULL, answer, &p };
+    struct hsm_cred cred = { .prompt = answer, .prompt_arg = &p };
     struct hsm_identity odd = tok;
     struct hsm_secret *s = NULL;
 
@@ -438,6 +460,7 @@ int main(void)
     ok(setenv("PIN_TEST", "4321", 1) == 0, "environment");
     test_order();
     test_prompt();
+    test_ask();
     remove_scratch();
     return tap_done();
 }
