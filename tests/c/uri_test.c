@@ -101,6 +101,7 @@ static void test_no_values(void)
        && hsm_uri_module_name(u) == NULL && hsm_uri_module_path(u) == NULL,
        "no query attributes");
     is_int((long long)hsm_uri_public_key(u).len, 0, "no public key");
+    ok(hsm_uri_token_label(u) == NULL, "no token's label");
     ok(!hsm_uri_names_token(u) && !hsm_uri_names_one_token(u)
        && !hsm_uri_names_slot_info(u), "names nothing");
     hsm_uri_put(u);
@@ -134,7 +135,8 @@ static void test_values(void)
     ok(hsm_uri_label(u, &b) && b.len == 0, "empty label");
     is_str(hsm_uri_pin_source(u), "file:/etc/p in", "pin-source");
     hsm_uri_put(u);
-    u = parsed("pkcs11:?pin-value=");
+    u = parsed("pkcs11:token=My%20Token?pin-value=");
+    is_str(hsm_uri_token_label(u), "My Token", "token's label");
     is_str(hsm_uri_pin_value(u), "", "empty pin-value");
     hsm_uri_putp(&u);
     ok(u == NULL, "gone");
