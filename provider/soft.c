@@ -31,24 +31,24 @@ int prov_soft_get(EVP_PKEY_CTX *pctx, OSSL_PARAM params[])
 }
 
 /* The lists outlive the method: they are constants of its implementation. */
-#define LISTS(method, TYPE) \
+#define LISTS(method, NAME) \
     static const OSSL_PARAM *method##_list(const struct prov_ctx *ctx, \
                                            const char *name, bool settable) \
     { \
-        TYPE *m = TYPE##_fetch(ctx->libctx, name, NULL); \
+        EVP_##NAME *m = EVP_##NAME##_fetch(ctx->libctx, name, NULL); \
         const OSSL_PARAM *list = NULL; \
         \
         if (m != NULL) { \
-            list = settable ? TYPE##_settable_ctx_params(m) \
-                            : TYPE##_gettable_ctx_params(m); \
-            TYPE##_free(m); \
+            list = settable ? EVP_##NAME##_settable_ctx_params(m) \
+                            : EVP_##NAME##_gettable_ctx_params(m); \
+            EVP_##NAME##_free(m); \
         } \
         return list; \
     }
 
-LISTS(signature, EVP_SIGNATURE)
-LISTS(keyexch, EVP_KEYEXCH)
-LISTS(cipher, EVP_ASYM_CIPHER)
+LISTS(signature, SIGNATURE)
+LISTS(keyexch, KEYEXCH)
+LISTS(cipher, ASYM_CIPHER)
 
 typedef const OSSL_PARAM *list_fn(const struct prov_ctx *ctx, const char *name,
                                   bool settable);

@@ -275,20 +275,22 @@ static int read_usage(const struct prov_gen *gen, unsigned int *out)
         use = usage_by_name(p, len);
         if (use == 0) {
             return prov_raise(gen->ctx, HSM_E_SETTING,
-                              "%s \"%.*s\" is no key usage (digitalSignature,"
-                              " keyEncipherment, dataEncipherment,"
-                              " keyAgreement, keyCertSign, …)",
+                              "%s \"%.*s\" is no key usage; say"
+                              " digitalSignature, keyEncipherment,"
+                              " dataEncipherment, keyAgreement, keyCertSign",
                               PARAM_USAGE, (int)len, p);
         }
         if ((use & type->uses) == 0) {
             return prov_raise(gen->ctx, HSM_E_SETTING,
                               "%s \"%.*s\" is nothing that a key of type %s"
-                              " can do", PARAM_USAGE, (int)len, p, type->name);
+                              " can do; say another, or leave it out",
+                              PARAM_USAGE, (int)len, p, type->name);
         }
         all |= use & type->uses;
     }
     if (all == 0) {
-        return prov_raise(gen->ctx, HSM_E_SETTING, "%s is empty", PARAM_USAGE);
+        return prov_raise(gen->ctx, HSM_E_SETTING, "%s is empty; say digitalSignature, or leave it out",
+                          PARAM_USAGE);
     }
     *out = all;
     return 1;
@@ -301,7 +303,7 @@ static int read_storage(const struct prov_gen *gen, bool *session_object)
     *session_object = strcmp(storage, "session") == 0;
     if (!*session_object && strcmp(storage, "token") != 0) {
         return prov_raise(gen->ctx, HSM_E_SETTING,
-                          "%s is \"%s\": say token or session",
+                          "%s is \"%s\"; say token or session",
                           PARAM_STORAGE, storage);
     }
     return 1;
@@ -316,17 +318,19 @@ static int read_group(const struct prov_gen *gen, struct hsm_keygen *spec)
     if (in->encoding != NULL
         && strcmp(in->encoding, OSSL_PKEY_EC_ENCODING_EXPLICIT) == 0) {
         return prov_raise(gen->ctx, HSM_E_SETTING,
-                          "a key on a token cannot have explicit parameters");
+                          "a key on a token cannot have explicit parameters;"
+                          " say -pkeyopt ec_param_enc:named_curve");
     }
     if (group == NULL) {
         return prov_raise(gen->ctx, HSM_E_SETTING,
-                          "no named curve is given: say -pkeyopt group:P-256"
+                          "no named curve is given; say -pkeyopt group:P-256"
                           " (or another)");
     }
     spec->curve = hsm_curve_by_name(group);
     if (spec->curve == NULL) {
         return prov_raise(gen->ctx, HSM_E_SETTING,
-                          "the curve \"%s\" is not supported on tokens",
+                          "the curve \"%s\" is not supported on tokens; say"
+                          " group:P-256 or another",
                           group);
     }
     return 1;
@@ -341,12 +345,14 @@ static int read_rsa(const struct prov_gen *gen, struct hsm_keygen *spec,
 
     if (in->primes != 0 && in->primes != 2) {
         return prov_raise(gen->ctx, HSM_E_SETTING,
-                          "an RSA key on a token has 2 primes, not %u",
+                          "an RSA key on a token has 2 primes, not %u; leave"
+                          " the number out",
                           in->primes);
     }
     if (in->bits != 0 && (in->bits < 512 || in->bits > 16384)) {
         return prov_raise(gen->ctx, HSM_E_SETTING,
-                          "an RSA key cannot have %u bits", in->bits);
+                          "an RSA key cannot have %u bits; say 512 to 16384",
+                          in->bits);
     }
     spec->bits = in->bits != 0 ? in->bits : DEFAULT_RSA_BITS;
     if (in->e == NULL) {
@@ -354,7 +360,8 @@ static int read_rsa(const struct prov_gen *gen, struct hsm_keygen *spec,
     }
     if (!BN_is_odd(in->e) || BN_is_one(in->e) || BN_is_negative(in->e)) {
         return prov_raise(gen->ctx, HSM_E_SETTING,
-                          "an RSA public exponent is odd and at least 3");
+                          "an RSA public exponent is odd and at least 3; say"
+                          " 65537");
     }
     len = BN_num_bytes(in->e);
     if (!prov_result(gen->ctx, hsm_buf_reserve(e, (size_t)len))) {
@@ -376,7 +383,7 @@ static int read_spec(const struct prov_gen *gen, struct hsm_keygen *spec,
     memset(spec, 0, sizeof(*spec));
     if ((gen->selection & OSSL_KEYMGMT_SELECT_KEYPAIR) == 0) {
         return prov_raise(gen->ctx, HSM_E_SETTING,
-                          "parameters without a key are not made on a token:"
+                          "parameters without a key are not made on a token;"
                           " leave the pkcs11_ parameters out");
     }
     spec->kt = hsm_keytype_of(gen->type->ckk);
@@ -422,7 +429,7 @@ static int read_uri(const struct prov_gen *gen, struct hsm_uri **out)
 
     if (in->uri != NULL && in->token != NULL) {
         return prov_raise(gen->ctx, HSM_E_SETTING,
-                          "%s and %s are both given: say one of them",
+                          "%s and %s are both given; say one of them",
                           PARAM_URI, PARAM_TOKEN);
     }
     if (in->token != NULL) {
@@ -515,6 +522,9 @@ static struct prov_key *make_on_token(struct prov_gen *gen)
     key = prov_key_from_token(gen->ctx, token);
     if (key != NULL && !settle_type(gen, key)) {
         prov_key_putp(&key);
+    }
+    if (key != NULL) {
+        key->is_session = spec.session_object;
     }
     return key;
 }

@@ -41,6 +41,7 @@ struct prov_key {
     struct hsm_key *token;      /* NULL: the key is in software */
     EVP_PKEY *soft;             /* NULL: nothing in it yet */
     bool has_private;           /* on the token, or in soft */
+    bool is_session;            /* a session object: ends with this process */
     struct prov_fresh *_Atomic fresh;       /* signing operations to copy */
 };
 

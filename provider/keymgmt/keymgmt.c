@@ -2,6 +2,7 @@
 #include "provider/keymgmt/keymgmt.h"
 
 #include <stdint.h>
+#include <string.h>
 
 #include <openssl/err.h>
 #include <openssl/params.h>
@@ -50,6 +51,17 @@ int prov_keymgmt_get_params(void *keydata, OSSL_PARAM params[])
     return prov_softkey_get_params(key->soft, params);
 }
 
+/* "openssl ec" says of every key that its public half is to be written with
+ * it, as it always is. */
+static bool includes_public(const OSSL_PARAM params[])
+{
+    int yes = 0;
+
+    return strcmp(params[0].key, OSSL_PKEY_PARAM_EC_INCLUDE_PUBLIC) == 0
+           && OSSL_PARAM_get_int(&params[0], &yes) && yes != 0
+           && params[1].key == NULL;
+}
+
 int prov_keymgmt_set_params(void *keydata, const OSSL_PARAM params[])
 {
     struct prov_key *key = keydata;
@@ -60,9 +72,13 @@ int prov_keymgmt_set_params(void *keydata, const OSSL_PARAM params[])
     if (params == NULL || params[0].key == NULL) {
         return 1;
     }
+    if (key->token != NULL && includes_public(params)) {
+        return 1;
+    }
     if (key->token != NULL) {
-        return prov_raise(key->ctx, HSM_E_SETTING,
-                          "\"%s\" of a key on a token cannot be changed",
+        return prov_raise(key->ctx, HSM_E_KEY_USE,
+                          "\"%s\" of a key on a token cannot be changed; leave"
+                          " it out",
                           params[0].key);
     }
     if (key->soft == NULL) {

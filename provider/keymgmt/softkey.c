@@ -172,6 +172,24 @@ int prov_softkey_get_params(const EVP_PKEY *soft, OSSL_PARAM params[])
     return ok;
 }
 
+hsm_rc prov_softkey_spki(const EVP_PKEY *soft, struct hsm_buf *out)
+{
+    unsigned char *der = NULL;
+    int n = -1;
+    hsm_rc rc = HSM_OK;
+
+    if (prov_softkey_has_public(soft)) {
+        ERR_set_mark();
+        n = i2d_PUBKEY((EVP_PKEY *)(uintptr_t)soft, &der);
+        ERR_pop_to_mark();
+    }
+    if (n > 0) {
+        rc = hsm_buf_set(out, hsm_bytes_of(der, (size_t)n));
+    }
+    OPENSSL_free(der);
+    return rc;
+}
+
 int prov_softkey_set_params(EVP_PKEY *soft, const OSSL_PARAM params[])
 {
     return EVP_PKEY_set_params(soft, unconst(params)) > 0;

@@ -29,6 +29,11 @@ bool prov_softkey_has_domain(const EVP_PKEY *soft);
 bool prov_softkey_has_public(const EVP_PKEY *soft);
 bool prov_softkey_has_private(const EVP_PKEY *soft);
 
+/* The SubjectPublicKeyInfo; out stays empty where there is no public half.
+ * Raises nothing. */
+HSM_CHECKED hsm_rc prov_softkey_spki(const EVP_PKEY *soft,
+                                     struct hsm_buf *out);
+
 /* Answers like the default provider, but tells no private number. */
 int prov_softkey_get_params(const EVP_PKEY *soft, OSSL_PARAM params[]);
 int prov_softkey_set_params(EVP_PKEY *soft, const OSSL_PARAM params[]);

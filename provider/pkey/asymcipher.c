@@ -164,7 +164,7 @@ static const OSSL_PARAM *asym_settable(void *vctx, void *provctx)
                               PROV_SOFT_CIPHER, NAME);
 }
 
-#define ENTRY(name, fn) { OSSL_FUNC_ASYM_CIPHER_##name, (void (*)(void))fn }
+#define ENTRY(name, fn) { OSSL_FUNC_ASYM_CIPHER_##name, (void (*)(void))(fn) }
 
 static const OSSL_DISPATCH functions[] = {
     ENTRY(NEWCTX, asym_new),

@@ -275,7 +275,7 @@ static const OSSL_PARAM *kex_settable(void *vctx, void *provctx)
                               PROV_SOFT_KEYEXCH, NAME);
 }
 
-#define ENTRY(name, fn) { OSSL_FUNC_KEYEXCH_##name, (void (*)(void))fn }
+#define ENTRY(name, fn) { OSSL_FUNC_KEYEXCH_##name, (void (*)(void))(fn) }
 
 static const OSSL_DISPATCH functions[] = {
     ENTRY(NEWCTX, kex_new),

@@ -35,21 +35,30 @@ static const struct prov_fresh *find(const struct prov_fresh *list,
 }
 
 /* Two threads may keep the same digest: one of the two is never found. */
-static void keep(struct prov_key *key, const char *name,
-                 const struct prov_shadow *s)
+static void push(struct prov_key *key, struct prov_fresh *f)
 {
-    struct prov_fresh *f = OPENSSL_zalloc(sizeof(*f));
-
-    if (f == NULL || strlen(name) >= sizeof(f->mdname)
-        || !prov_shadow_dup(&f->shadow, s)) {
-        OPENSSL_free(f);
-        return;
-    }
-    strcpy(f->mdname, name);
     f->next = atomic_load(&key->fresh);
     while (!atomic_compare_exchange_weak(&key->fresh, &f->next, f)) {
         continue;
     }
+}
+
+/*
+ * The original is what is kept, and a copy is handed out: OpenSSL 3.0's copies
+ * of an ECDSA operation go on pointing into it for the algorithm's identifier.
+ */
+static int start_and_keep(struct prov_key *key, const char *name,
+                          const char *mdname, struct prov_shadow *s)
+{
+    struct prov_fresh *f = OPENSSL_zalloc(sizeof(*f));
+
+    if (f == NULL || !start(key, mdname, &f->shadow)) {
+        OPENSSL_free(f);
+        return 0;
+    }
+    memcpy(f->mdname, name, strlen(name));      /* zeros are behind it */
+    push(key, f);
+    return prov_shadow_dup(s, &f->shadow);
 }
 
 int prov_fresh_shadow(struct prov_key *key, const char *mdname,
@@ -62,13 +71,10 @@ int prov_fresh_shadow(struct prov_key *key, const char *mdname,
     if (f != NULL) {
         return prov_shadow_dup(s, &f->shadow);
     }
-    if (!start(key, mdname, s)) {
-        return 0;
+    if (n >= KEPT_MAX || strlen(name) >= sizeof(f->mdname)) {
+        return start(key, mdname, s);
     }
-    if (n < KEPT_MAX) {
-        keep(key, name, s);
-    }
-    return 1;
+    return start_and_keep(key, name, mdname, s);
 }
 
 void prov_fresh_free(struct prov_fresh *list)

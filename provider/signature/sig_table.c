@@ -48,7 +48,7 @@ const size_t prov_sig_n_ways = sizeof(prov_sig_ways) / sizeof(*prov_sig_ways);
 
 SIG_ROWS(STAMP)
 
-#define ENTRY(name, fn) { OSSL_FUNC_SIGNATURE_##name, (void (*)(void))fn }
+#define ENTRY(name, fn) { OSSL_FUNC_SIGNATURE_##name, (void (*)(void))(fn) }
 
 #define COMMON_ENTRIES(id) \
     ENTRY(NEWCTX, id##_newctx), \

@@ -2,6 +2,7 @@
 #include "provider/signature/token.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include <openssl/err.h>
 #include <openssl/proverr.h>
@@ -24,8 +25,10 @@
 /* What the shadow's parameters come to. */
 struct plan {
     enum prov_sig_scheme scheme;
-    char md[NAME_SIZE];         /* "": no digest was set */
-    char mgf1[NAME_SIZE];
+    const struct hsm_hash *md;  /* RSA; NULL: no digest was set */
+    const struct hsm_hash *mgf1;            /* NULL: one without a row */
+    char md_name[NAME_SIZE];
+    char mgf1_name[NAME_SIZE];
     size_t md_bytes;            /* 0: input of any length */
     size_t salt_bytes;
     size_t key_bytes;           /* of the modulus, or of the order */
@@ -107,6 +110,8 @@ static int plan_pss(const struct prov_sig *s, int setting, struct plan *p)
 {
     int least = 0;
 
+    p->mgf1 = strcasecmp(p->md_name, p->mgf1_name) == 0
+              ? p->md : hash_of(s, p->mgf1_name);
     if (p->md_bytes == 0) {
         return prov_raise_prov(PROV_R_INVALID_DIGEST, "PSS needs a digest");
     }
@@ -129,25 +134,25 @@ static int plan_pss(const struct prov_sig *s, int setting, struct plan *p)
 static int plan_rsa(const struct prov_sig *s, struct plan *p)
 {
     int pad = 0, salt = 0;
-    const struct hsm_hash *h = NULL;
     OSSL_PARAM ask[] = {
         OSSL_PARAM_construct_int(OSSL_SIGNATURE_PARAM_PAD_MODE, &pad),
         OSSL_PARAM_construct_int(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, &salt),
-        OSSL_PARAM_construct_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, p->md,
-                                         sizeof(p->md)),
+        OSSL_PARAM_construct_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST,
+                                         p->md_name, sizeof(p->md_name)),
         OSSL_PARAM_construct_utf8_string(OSSL_SIGNATURE_PARAM_MGF1_DIGEST,
-                                         p->mgf1, sizeof(p->mgf1)),
+                                         p->mgf1_name, sizeof(p->mgf1_name)),
         OSSL_PARAM_construct_end()
     };
 
     if (!prov_soft_get(s->shadow.pctx, ask)) {
         return 0;
     }
-    h = hash_of(s, p->md);
-    if (h == NULL && p->md[0] != '\0') {
-        return prov_raise_prov(PROV_R_DIGEST_NOT_ALLOWED, "digest=%s", p->md);
+    p->md = hash_of(s, p->md_name);
+    if (p->md == NULL && p->md_name[0] != '\0') {
+        return prov_raise_prov(PROV_R_DIGEST_NOT_ALLOWED, "digest=%s",
+                               p->md_name);
     }
-    p->md_bytes = h != NULL ? h->bytes : 0;
+    p->md_bytes = p->md != NULL ? p->md->bytes : 0;
     p->key_bytes = prov_sig_token_size(s);
     switch (pad) {
     case RSA_PKCS1_PADDING:
@@ -234,18 +239,17 @@ static int check_input(const struct prov_sig *s, const struct plan *p,
 static int digest_info(const struct prov_sig *s, const struct plan *p,
                        struct hsm_bytes tbs, struct hsm_buf *out)
 {
-    const struct hsm_hash *h = hash_of(s, p->md);
     hsm_rc rc = HSM_OK;
 
     out->len = 0;
-    if (h != NULL && h->digest_info_len != 0) {
-        rc = hsm_buf_append(out, h->digest_info, h->digest_info_len);
+    if (p->md != NULL && p->md->digest_info_len != 0) {
+        rc = hsm_buf_append(out, p->md->digest_info, p->md->digest_info_len);
     }
     if (hsm_ok(rc)) {
         rc = hsm_buf_append(out, tbs.p, tbs.len);
     }
     if (hsm_ok(rc) && out->len + PROV_RSAPAD_PKCS1_LEAST > p->key_bytes) {
-        ERR_raise(ERR_LIB_RSA, h != NULL
+        ERR_raise(ERR_LIB_RSA, p->md != NULL
                   ? RSA_R_DIGEST_TOO_BIG_FOR_RSA_KEY
                   : RSA_R_DATA_TOO_LARGE_FOR_KEY_SIZE);
         return 0;
@@ -272,7 +276,7 @@ static int emsa_pss(const struct prov_sig *s, const struct plan *p,
                     struct hsm_bytes tbs, struct hsm_buf *out)
 {
     struct prov_rsapad_pss pss = {
-        .md = p->md, .mgf1 = p->mgf1, .salt_bytes = p->salt_bytes,
+        .md = p->md_name, .mgf1 = p->mgf1_name, .salt_bytes = p->salt_bytes,
         .key_bits = p->key_bits
     };
 
@@ -311,34 +315,22 @@ static int make_input(const struct prov_sig *s, const struct plan *p,
     return ok;
 }
 
-static struct hsm_mech make_mech(const struct prov_sig *s,
-                                 const struct plan *p,
+static struct hsm_mech make_mech(const struct plan *p,
                                  const struct prov_sig_way *way)
 {
-    const struct hsm_hash *md = NULL, *mgf1 = NULL;
-
     if (way->input != PROV_INPUT_PSS_HASH) {
         return hsm_mech_plain(way->mechanism);
     }
-    md = hash_of(s, p->md);
-    mgf1 = hash_of(s, p->mgf1);
-    return hsm_mech_pss(way->mechanism, md->ckm, mgf1->mgf, p->salt_bytes);
+    return hsm_mech_pss(way->mechanism, p->md->ckm, p->mgf1->mgf,
+                        p->salt_bytes);
 }
 
 /* The way serves this plan, whatever the token says. */
-static bool suits(const struct prov_sig *s, const struct plan *p,
-                  const struct prov_sig_way *way)
+static bool suits(const struct plan *p, const struct prov_sig_way *way)
 {
-    const struct hsm_hash *md = NULL;
-
-    if (way->scheme != p->scheme) {
-        return false;
-    }
-    if (!way->one_hash) {
-        return true;
-    }
-    md = hash_of(s, p->md);
-    return md != NULL && md->mgf != 0 && md == hash_of(s, p->mgf1);
+    return way->scheme == p->scheme
+           && (!way->one_hash
+               || (p->md != NULL && p->md == p->mgf1 && p->md->mgf != 0));
 }
 
 /* Another way may do: the token does not know this one after all. */
@@ -390,7 +382,7 @@ static hsm_rc no_way(const struct prov_sig *s, const struct plan *p)
     size_t i = 0;
 
     for (i = 0; i < prov_sig_n_ways; i++) {
-        if (suits(s, p, &prov_sig_ways[i])) {
+        if (suits(p, &prov_sig_ways[i])) {
             TRY(hsm_buf_printf(&names, "%s%s", names.len > 0 ? " nor " : "",
                                hsm_mech_name(prov_sig_ways[i].mechanism,
                                              unnamed)));
@@ -416,7 +408,7 @@ static int try_ways(const struct prov_sig *s, const struct plan *p,
         bool can = false;
         hsm_rc rc = HSM_OK;
 
-        if (!suits(s, p, way)) {
+        if (!suits(p, way)) {
             continue;
         }
         rc = hsm_op_can(s->key->token, way->mechanism, &can);
@@ -427,7 +419,7 @@ static int try_ways(const struct prov_sig *s, const struct plan *p,
             if (!make_input(s, p, way->input, &in, &made)) {
                 return 0;
             }
-            mech = make_mech(s, p, way);
+            mech = make_mech(p, way);
             rc = act(s, p, &mech, in, out);
         }
         if (!is_refusal(rc)) {

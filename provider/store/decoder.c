@@ -14,9 +14,9 @@
 
 #include <openssl/err.h>
 #include <openssl/params.h>
-#include <openssl/x509.h>
 
 #include "provider/err.h"
+#include "provider/keymgmt/softkey.h"
 #include "provider/prompt.h"
 #include "provider/query.h"
 #include "provider/store/offer.h"
@@ -226,20 +226,13 @@ static hsm_rc add_public_key(struct call *c, struct hsm_bytes spki)
 /* A key whose public half is nowhere found stays without. */
 static hsm_rc complete(struct call *c, const struct prov_key *key)
 {
-    unsigned char *spki = NULL;
-    int n = -1;
-    hsm_rc rc = HSM_OK;
+    hsm_auto(hsm_buf) spki = HSM_BUF_INIT;
 
-    if (hsm_uri_public_key(c->uri).len == 0 && key->soft != NULL) {
-        ERR_set_mark();
-        n = i2d_PUBKEY(key->soft, &spki);
-        ERR_pop_to_mark();
+    if (hsm_uri_public_key(c->uri).len > 0) {
+        return HSM_OK;
     }
-    if (n > 0) {
-        rc = add_public_key(c, hsm_bytes_of(spki, (size_t)n));
-    }
-    OPENSSL_free(spki);
-    return rc;
+    TRY(prov_softkey_spki(key->soft, &spki));
+    return spki.len > 0 ? add_public_key(c, hsm_buf_bytes(&spki)) : HSM_OK;
 }
 
 /*

@@ -2,14 +2,15 @@
 /*
  * Private keys to references. Whatever structure an application asks for,
  * encrypted or not, it gets the same reference: there is nothing in it to
- * encrypt. A key on a token can always be written, for it exists by then, and
- * the application would lose it.
+ * encrypt. A key stored on a token can always be written, for it exists by then,
+ * and the application would lose it.
  */
 #include "provider/store/encoder.h"
 
 #include <openssl/pem.h>
 
 #include "provider/err.h"
+#include "provider/keymgmt/softkey.h"
 #include "provider/query.h"
 #include "provider/store/reference.h"
 
@@ -32,8 +33,13 @@ int prov_encoder_does_selection(void *provctx, int selection)
 int prov_encoder_accepts(const struct prov_ctx *ctx,
                          const struct prov_key *key)
 {
-    if (prov_key_is_on_token(key)) {
+    if (prov_key_is_on_token(key) && !key->is_session) {
         return 1;
+    }
+    if (prov_key_is_on_token(key)) {
+        return prov_raise(ctx, HSM_E_KEY_USE, "this key is a session object "
+                          "and ends with this process; leave "
+                          "pkcs11_storage:session out to keep it");
     }
     if (key == NULL || !key->has_private) {
         return prov_raise(ctx, HSM_E_KEY_USE, "this key has no private half");
@@ -43,17 +49,32 @@ int prov_encoder_accepts(const struct prov_ctx *ctx,
                       "provider=pkcs11");
 }
 
-static hsm_rc reference_of(const struct prov_ctx *ctx, struct hsm_key *key,
-                           struct hsm_buf *der)
+/* The token does not know that an RSA key is for PSS only: the software half
+ * does, and goes first. */
+static hsm_rc public_of(const struct prov_key *key, struct hsm_buf *spki)
+{
+    TRY(prov_softkey_spki(key->soft, spki));
+    if (spki->len > 0) {
+        return HSM_OK;
+    }
+    return hsm_buf_set(spki, hsm_buf_bytes(&hsm_key_public(key->token)->spki));
+}
+
+static hsm_rc reference_of(const struct prov_ctx *ctx,
+                           const struct prov_key *key, struct hsm_buf *der)
 {
     hsm_auto(hsm_buf) uri = HSM_BUF_INIT, whole = HSM_BUF_INIT;
-    struct hsm_bytes spki = hsm_buf_bytes(&hsm_key_public(key)->spki);
+    hsm_auto(hsm_buf) spki = HSM_BUF_INIT;
 
-    TRY(hsm_key_uri(key, &uri));
-    if (spki.len == 0 || !prov_conf_reference_has_public(&ctx->conf)) {
+    TRY(hsm_key_uri(key->token, &uri));
+    if (prov_conf_reference_has_public(&ctx->conf)) {
+        TRY(public_of(key, &spki));
+    }
+    if (spki.len == 0) {
         return prov_reference_encode((const char *)uri.p, der);
     }
-    TRY(hsm_uri_with_public_key((const char *)uri.p, spki, &whole));
+    TRY(hsm_uri_with_public_key((const char *)uri.p, hsm_buf_bytes(&spki),
+                                &whole));
     return prov_reference_encode((const char *)whole.p, der);
 }
 
@@ -81,7 +102,7 @@ static int encode(const struct prov_ctx *ctx, OSSL_CORE_BIO *cout,
     int ok;
 
     if (!prov_encoder_accepts(ctx, key)
-        || !prov_result(ctx, reference_of(ctx, key->token, &der))) {
+        || !prov_result(ctx, reference_of(ctx, key, &der))) {
         return 0;
     }
     out = BIO_new_from_core_bio(ctx->libctx, cout);

@@ -7,7 +7,9 @@
 
 #include <openssl/evp.h>
 
-static int write_text(BIO *out, const struct prov_key *key)
+#include "provider/err.h"
+
+static int write_text(BIO *out, const struct prov_key *key, const char *uri)
 {
     if (key->soft != NULL
         && BIO_printf(out, "Private-Key: (%d bit, on a PKCS#11 token)\n",
@@ -18,7 +20,7 @@ static int write_text(BIO *out, const struct prov_key *key)
         && BIO_puts(out, "Private-Key: (on a PKCS#11 token)\n") <= 0) {
         return 0;
     }
-    if (BIO_printf(out, "URI: %s\n", hsm_key_name(key->token)) <= 0) {
+    if (BIO_printf(out, "URI: %s\n", uri) <= 0) {
         return 0;
     }
     return key->soft == NULL || EVP_PKEY_print_public(out, key->soft, 0, NULL);
@@ -30,17 +32,20 @@ static int text_encode(void *vctx, OSSL_CORE_BIO *cout, const void *vkey,
                        OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
 {
     const struct prov_ctx *ctx = vctx;
+    const struct prov_key *key = vkey;
+    hsm_auto(hsm_buf) uri = HSM_BUF_INIT;
     BIO *out;
     int ok;
 
     (void)selection;
     (void)pw_cb;
     (void)pw_cbarg;
-    if (abstract != NULL || !prov_encoder_accepts(ctx, vkey)) {
+    if (abstract != NULL || !prov_encoder_accepts(ctx, key)
+        || !prov_result(ctx, hsm_key_uri(key->token, &uri))) {
         return 0;
     }
     out = BIO_new_from_core_bio(ctx->libctx, cout);
-    ok = out != NULL && write_text(out, vkey) > 0;
+    ok = out != NULL && write_text(out, key, (const char *)uri.p) > 0;
     BIO_free(out);
     return ok;
 }

@@ -106,7 +106,7 @@ static hsm_rc refuse_double(struct gen *g, struct hsm_session *s)
     if (objects.n > 0) {
         return hsm_fail(HSM_E_SETTING, "hsm_keygen_pair",
                         "token \"%s\" already has a private key that %s "
-                        "names", s->tok->id.label,
+                        "names; say another id or object", s->tok->id.label,
                         hsm_uri_for_people(g->uri));
     }
     return HSM_OK;
