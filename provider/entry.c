@@ -73,8 +73,6 @@ static const OSSL_DISPATCH functions[] = {
       (void (*)(void))prov_query_operation },
     { OSSL_FUNC_PROVIDER_GET_CAPABILITIES,
       (void (*)(void))prov_get_capabilities },
-    { OSSL_FUNC_PROVIDER_GET_REASON_STRINGS,
-      (void (*)(void))prov_reason_strings },
     OSSL_DISPATCH_END
 };
 
@@ -99,8 +97,10 @@ __attribute__((visibility("default")))
 int OSSL_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
                        const OSSL_DISPATCH **out, void **provctx)
 {
-    struct prov_ctx *ctx = prov_ctx_new(handle, in);
+    struct prov_ctx *ctx = NULL;
 
+    prov_err_setup();
+    ctx = prov_ctx_new(handle, in);
     if (ctx == NULL) {
         return 0;
     }

@@ -13,16 +13,22 @@
 #define TEXT_MAX_BYTES 1024
 #define REASONS_MAX 512
 
+/*
+ * The library's name, all rows of the core, one for values that have none, and
+ * the end. They are given to libcrypto once, for good: those of a provider's
+ * own table are taken back with its last reference, and libcrypto crashes when
+ * that is a key that is freed after OPENSSL_cleanup().
+ */
+static ERR_STRING_DATA reasons[REASONS_MAX];
 static pthread_once_t reasons_once = PTHREAD_ONCE_INIT;
-/* All rows of the core, one for values that have none, and the end. */
-static OSSL_ITEM reasons[REASONS_MAX];
+static int reasons_lib;
 
 static size_t reasons_count(void)
 {
     size_t n;
 
     (void)hsm_ckr_rows(&n);
-    return n < REASONS_MAX - 2 ? n : REASONS_MAX - 2;
+    return n < REASONS_MAX - 3 ? n : REASONS_MAX - 3;
 }
 
 /*
@@ -49,11 +55,10 @@ static bool has_reason(CK_RV rv)
     return reason_of(rv) <= reasons_count();
 }
 
-/* libcrypto's type has no const; it does not write there. */
 static void set_reason(size_t i, const char *text)
 {
-    reasons[i].id = (unsigned int)i + 1;
-    reasons[i].ptr = (void *)(uintptr_t)text;
+    reasons[i].error = ERR_PACK(0, 0, i);
+    reasons[i].string = text;
 }
 
 static void make_reasons(void)
@@ -63,17 +68,18 @@ static void make_reasons(void)
 
     rows = hsm_ckr_rows(&n);
     n = reasons_count();
+    set_reason(0, "pkcs11");
     for (i = 0; i < n; i++) {
-        set_reason(i, rows[i].name);
+        set_reason(i + 1, rows[i].name);
     }
-    set_reason(n, "a value of the PKCS#11 module's maker");
+    set_reason(n + 1, "a value of the PKCS#11 module's maker");
+    reasons_lib = ERR_get_next_error_library();
+    (void)ERR_load_strings(reasons_lib, reasons);
 }
 
-const OSSL_ITEM *prov_reason_strings(void *provctx)
+void prov_err_setup(void)
 {
-    (void)provctx;
     (void)pthread_once(&reasons_once, make_reasons);
-    return reasons;
 }
 
 /* The core takes a va_list only. */
@@ -95,16 +101,14 @@ static void put_error(const struct prov_ctx *ctx, CK_RV rv,
     if (core == NULL || core->new_error == NULL || core->vset_error == NULL) {
         ERR_new();
         ERR_set_debug(at->file, at->line, at->func);
-        /* There the reason cannot name the value. */
-        ERR_set_error(ERR_LIB_PROV, ERR_R_OPERATION_FAIL, "%s: %s",
-                      hsm_ckr_row(rv)->name, text);
+        ERR_set_error(reasons_lib, (int)reason_of(rv), "%s", text);
         return;
     }
     core->new_error(core->handle);
     if (core->set_error_debug != NULL) {
         core->set_error_debug(core->handle, at->file, at->line, at->func);
     }
-    set_error(core, reason_of(rv), "%s", text);
+    set_error(core, ERR_PACK(reasons_lib, 0, reason_of(rv)), "%s", text);
 }
 
 /* Text that grows inside a fixed place and is cut at its end. */

@@ -40,7 +40,7 @@ int prov_raise_at(const struct prov_ctx *ctx, CK_RV rv,
 #define prov_raise_prov(reason, ...) \
     (ERR_raise_data(ERR_LIB_PROV, (reason), __VA_ARGS__), 0)
 
-/* For OSSL_FUNC_PROVIDER_GET_REASON_STRINGS. */
-const OSSL_ITEM *prov_reason_strings(void *provctx);
+/* Makes the reasons known to libcrypto; before anything is raised. */
+void prov_err_setup(void);
 
 #endif

@@ -274,14 +274,14 @@ static int read_usage(const struct prov_gen *gen, unsigned int *out)
         len = strcspn(p, " ,");
         use = usage_by_name(p, len);
         if (use == 0) {
-            return prov_raise(gen->ctx, HSM_E_SETTING,
+            return prov_raise(gen->ctx, HSM_E_PARAMETER,
                               "%s \"%.*s\" is no key usage; say"
                               " digitalSignature, keyEncipherment,"
                               " dataEncipherment, keyAgreement, keyCertSign",
                               PARAM_USAGE, (int)len, p);
         }
         if ((use & type->uses) == 0) {
-            return prov_raise(gen->ctx, HSM_E_SETTING,
+            return prov_raise(gen->ctx, HSM_E_PARAMETER,
                               "%s \"%.*s\" is nothing that a key of type %s"
                               " can do; say another, or leave it out",
                               PARAM_USAGE, (int)len, p, type->name);
@@ -289,7 +289,7 @@ static int read_usage(const struct prov_gen *gen, unsigned int *out)
         all |= use & type->uses;
     }
     if (all == 0) {
-        return prov_raise(gen->ctx, HSM_E_SETTING, "%s is empty; say digitalSignature, or leave it out",
+        return prov_raise(gen->ctx, HSM_E_PARAMETER, "%s is empty; say digitalSignature, or leave it out",
                           PARAM_USAGE);
     }
     *out = all;
@@ -302,7 +302,7 @@ static int read_storage(const struct prov_gen *gen, bool *session_object)
 
     *session_object = strcmp(storage, "session") == 0;
     if (!*session_object && strcmp(storage, "token") != 0) {
-        return prov_raise(gen->ctx, HSM_E_SETTING,
+        return prov_raise(gen->ctx, HSM_E_PARAMETER,
                           "%s is \"%s\"; say token or session",
                           PARAM_STORAGE, storage);
     }
@@ -317,18 +317,18 @@ static int read_group(const struct prov_gen *gen, struct hsm_keygen *spec)
 
     if (in->encoding != NULL
         && strcmp(in->encoding, OSSL_PKEY_EC_ENCODING_EXPLICIT) == 0) {
-        return prov_raise(gen->ctx, HSM_E_SETTING,
+        return prov_raise(gen->ctx, HSM_E_PARAMETER,
                           "a key on a token cannot have explicit parameters;"
                           " say -pkeyopt ec_param_enc:named_curve");
     }
     if (group == NULL) {
-        return prov_raise(gen->ctx, HSM_E_SETTING,
+        return prov_raise(gen->ctx, HSM_E_PARAMETER,
                           "no named curve is given; say -pkeyopt group:P-256"
                           " (or another)");
     }
     spec->curve = hsm_curve_by_name(group);
     if (spec->curve == NULL) {
-        return prov_raise(gen->ctx, HSM_E_SETTING,
+        return prov_raise(gen->ctx, HSM_E_PARAMETER,
                           "the curve \"%s\" is not supported on tokens; say"
                           " group:P-256 or another",
                           group);
@@ -344,13 +344,13 @@ static int read_rsa(const struct prov_gen *gen, struct hsm_keygen *spec,
     int len;
 
     if (in->primes != 0 && in->primes != 2) {
-        return prov_raise(gen->ctx, HSM_E_SETTING,
+        return prov_raise(gen->ctx, HSM_E_PARAMETER,
                           "an RSA key on a token has 2 primes, not %u; leave"
                           " the number out",
                           in->primes);
     }
     if (in->bits != 0 && (in->bits < 512 || in->bits > 16384)) {
-        return prov_raise(gen->ctx, HSM_E_SETTING,
+        return prov_raise(gen->ctx, HSM_E_PARAMETER,
                           "an RSA key cannot have %u bits; say 512 to 16384",
                           in->bits);
     }
@@ -359,7 +359,7 @@ static int read_rsa(const struct prov_gen *gen, struct hsm_keygen *spec,
         return 1;
     }
     if (!BN_is_odd(in->e) || BN_is_one(in->e) || BN_is_negative(in->e)) {
-        return prov_raise(gen->ctx, HSM_E_SETTING,
+        return prov_raise(gen->ctx, HSM_E_PARAMETER,
                           "an RSA public exponent is odd and at least 3; say"
                           " 65537");
     }
@@ -382,7 +382,7 @@ static int read_spec(const struct prov_gen *gen, struct hsm_keygen *spec,
 
     memset(spec, 0, sizeof(*spec));
     if ((gen->selection & OSSL_KEYMGMT_SELECT_KEYPAIR) == 0) {
-        return prov_raise(gen->ctx, HSM_E_SETTING,
+        return prov_raise(gen->ctx, HSM_E_PARAMETER,
                           "parameters without a key are not made on a token;"
                           " leave the pkcs11_ parameters out");
     }
@@ -428,7 +428,7 @@ static int read_uri(const struct prov_gen *gen, struct hsm_uri **out)
     hsm_rc rc;
 
     if (in->uri != NULL && in->token != NULL) {
-        return prov_raise(gen->ctx, HSM_E_SETTING,
+        return prov_raise(gen->ctx, HSM_E_PARAMETER,
                           "%s and %s are both given; say one of them",
                           PARAM_URI, PARAM_TOKEN);
     }

@@ -103,9 +103,10 @@ static int asym_decrypt_init(void *vctx, void *vkey,
     struct prov_key *key = vkey;
 
     if (prov_key_is_on_token(key)) {
-        return prov_raise(a->prov, HSM_E_NO_MECHANISM, "%s: this version "
-                          "does not decrypt with RSA keys in a token, it "
-                          "only signs with them", hsm_key_name(key->token));
+        return prov_raise_prov(
+            PROV_R_OPERATION_NOT_SUPPORTED_FOR_THIS_KEYTYPE,
+            "%s: decryption with a key in a token is not offered, only "
+            "signatures are", hsm_key_name(key->token));
     }
     return init(a, key, EVP_PKEY_decrypt_init_ex, params);
 }

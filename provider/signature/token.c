@@ -406,12 +406,10 @@ static int try_ways(const struct prov_sig *s, const struct plan *p,
         struct hsm_bytes in = tbs;
         struct hsm_mech mech;
         bool can = false;
-        hsm_rc rc = HSM_OK;
+        hsm_rc rc = suits(p, way)
+                    ? hsm_op_can(s->key->token, way->mechanism, &can)
+                    : HSM_OK;
 
-        if (!suits(p, way)) {
-            continue;
-        }
-        rc = hsm_op_can(s->key->token, way->mechanism, &can);
         if (hsm_ok(rc) && !can) {
             continue;
         }
@@ -440,7 +438,7 @@ int prov_sig_on_token(const struct prov_sig *s, struct hsm_bytes tbs,
         || !try_ways(s, &p, tbs, &out)) {
         return 0;
     }
-    if (out.len > *sig_len) {
+    if (out.p == NULL || out.len > *sig_len) {
         return prov_raise_prov(PROV_R_INVALID_SIGNATURE_SIZE,
                                "is %zu, should be at least %zu", *sig_len,
                                out.len);

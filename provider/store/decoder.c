@@ -6,17 +6,14 @@
  * after a look at its first line or bytes, and is no error ("empty handed").
  *
  * A reference that carries the public key needs no token. For another one the
- * token is searched once, by the decoder that sees it first ("DER", which also
- * unwraps PEM); it hands the reference on with the public key added, and with
- * its type, so that the one decoder of that type makes the key.
+ * token is searched by the decoder that sees it first ("DER", which also
+ * unwraps PEM): that logs in, and tells the type, so that not every key type's
+ * decoder has to search.
  */
-#include <string.h>
-
 #include <openssl/err.h>
 #include <openssl/params.h>
 
 #include "provider/err.h"
-#include "provider/keymgmt/softkey.h"
 #include "provider/prompt.h"
 #include "provider/query.h"
 #include "provider/store/offer.h"
@@ -176,7 +173,6 @@ static struct prov_key *key_by_public(struct call *c, struct hsm_context *hsm,
 {
     hsm_auto(hsm_public) pub = HSM_PUBLIC_INIT;
     hsm_autop(hsm_key) token_key = NULL;
-    struct hsm_cred cred = { .uri = c->uri };
     hsm_rc rc = hsm_public_from_spki(spki, &pub);
 
     if (hsm_ok(rc) && c->public_only) {
@@ -184,10 +180,6 @@ static struct prov_key *key_by_public(struct call *c, struct hsm_context *hsm,
     }
     if (hsm_ok(rc)) {
         rc = hsm_key_from_reference(hsm, c->uri, &pub, &token_key);
-    }
-    if (hsm_ok(rc)) {
-        prov_prompt_cred(&c->prompt, &cred);
-        rc = hsm_key_ask_pin(token_key, &cred);
     }
     if (!prov_result(c->ctx, rc)) {
         return NULL;
@@ -207,32 +199,20 @@ static struct prov_key *make_key(struct call *c)
     return spki.len > 0 ? key_by_public(c, hsm, spki) : key_by_search(c, hsm);
 }
 
-/* --- the next decoder's input --- */
-
-/* Only adds: a PIN source, and a PIN, stay for the next decoder. */
-static hsm_rc add_public_key(struct call *c, struct hsm_bytes spki)
+/*
+ * A key that was not searched on the token has had no login, and nobody can be
+ * asked later. Not before the key is the one to hand out: every decoder on the
+ * way would ask.
+ */
+static int ask_pin(struct call *c, struct prov_key *key)
 {
-    hsm_auto(hsm_buf) alone = HSM_BUF_INIT, text = HSM_BUF_INIT;
-    const char *uri = hsm_uri_text(c->uri);
+    struct hsm_cred cred = { .uri = c->uri };
 
-    TRY(hsm_uri_with_public_key("pkcs11:", spki, &alone));
-    TRY(hsm_buf_printf(&text, "%s%c%s", uri,
-                       strchr(uri, '?') != NULL ? '&' : '?',
-                       strchr((const char *)alone.p, '?') + 1));
-    hsm_buf_clear(&c->der);
-    return prov_reference_encode((const char *)text.p, &c->der);
-}
-
-/* A key whose public half is nowhere found stays without. */
-static hsm_rc complete(struct call *c, const struct prov_key *key)
-{
-    hsm_auto(hsm_buf) spki = HSM_BUF_INIT;
-
-    if (hsm_uri_public_key(c->uri).len > 0) {
-        return HSM_OK;
+    if (key->token == NULL || hsm_uri_public_key(c->uri).len == 0) {
+        return 1;
     }
-    TRY(prov_softkey_spki(key->soft, &spki));
-    return spki.len > 0 ? add_public_key(c, hsm_buf_bytes(&spki)) : HSM_OK;
+    prov_prompt_cred(&c->prompt, &cred);
+    return prov_result(c->ctx, hsm_key_ask_pin(key->token, &cred));
 }
 
 /*
@@ -244,17 +224,14 @@ static int hand_on(struct call *c, OSSL_CALLBACK *cb, void *cbarg)
 {
     struct prov_key *key = make_key(c);
     const char *type;
-    int ok;
 
     if (key == NULL) {
         return 0;
     }
     type = key->type->name;
-    ok = prov_result(c->ctx, complete(c, key));
     prov_key_put(key);
-    return ok
-           && prov_offer_der(hsm_buf_bytes(&c->der), PROV_REFERENCE_STRUCTURE,
-                             type, cb, cbarg);
+    return prov_offer_der(hsm_buf_bytes(&c->der), PROV_REFERENCE_STRUCTURE,
+                          type, cb, cbarg);
 }
 
 /* --- dispatch --- */
@@ -327,6 +304,10 @@ static int key_decode(struct call *c, const char *name, OSSL_CORE_BIO *in,
     if (key->type != prov_keytype_by_name(name)) {
         prov_key_put(key);
         return 1;
+    }
+    if (!ask_pin(c, key)) {
+        prov_key_put(key);
+        return 0;
     }
     return prov_offer_key(key, cb, cbarg);
 }

@@ -2,8 +2,8 @@
 /*
  * Private keys to references. Whatever structure an application asks for,
  * encrypted or not, it gets the same reference: there is nothing in it to
- * encrypt. A key stored on a token can always be written, for it exists by then,
- * and the application would lose it.
+ * encrypt. A key stored on a token can always be written, for it exists by
+ * then, and the application would lose it.
  */
 #include "provider/store/encoder.h"
 

@@ -24,7 +24,7 @@ int prov_offer_key(struct prov_key *key, OSSL_CALLBACK *cb, void *cbarg)
                                unconst(key->type->name),
                                strlen(key->type->name)),
         OSSL_PARAM_octet_string(OSSL_OBJECT_PARAM_REFERENCE, &key,
-                                sizeof(key)),
+                                sizeof(struct prov_key *)),
         OSSL_PARAM_END
     };
 
@@ -71,7 +71,7 @@ int prov_offer_export(void *ctx, const void *reference, size_t size,
     struct prov_key *const *key = reference;
 
     (void)ctx;
-    if (key == NULL || size != sizeof(*key) || *key == NULL) {
+    if (key == NULL || size != sizeof(struct prov_key *) || *key == NULL) {
         return 0;
     }
     return prov_keymgmt_export(*key, OSSL_KEYMGMT_SELECT_ALL, cb, cbarg);

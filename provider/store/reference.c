@@ -18,9 +18,10 @@
 #define DASHES     "-----"
 
 /* A URI has at most 64 KiB; and that much again as base64. */
-#define DER_MAX    (65536u + 64u)
-#define BASE64_MAX ((DER_MAX + 2u) / 3u * 4u)
-#define BASE64_SET "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+#define DER_MAX    ((size_t)65536 + 64)
+#define BASE64_MAX ((DER_MAX + 2) / 3 * 4)
+#define BASE64_SET \
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 /* --- PEM --- */
 

@@ -156,6 +156,22 @@ static hsm_rc search(struct prov_store *s, struct hsm_context *hsm,
     return hsm_load(hsm, s->uri, wanted(s), &cred, &s->items);
 }
 
+/*
+ * Who expects a key and names an object takes the first that comes, which may
+ * be another one next time. Who names none wants to see all there are.
+ */
+static hsm_rc check_one(const struct prov_store *s)
+{
+    struct hsm_bytes name;
+
+    if ((s->expect != OSSL_STORE_INFO_PKEY
+         && s->expect != OSSL_STORE_INFO_PUBKEY)
+        || (!hsm_uri_id(s->uri, &name) && !hsm_uri_label(s->uri, &name))) {
+        return HSM_OK;
+    }
+    return hsm_items_check_one(&s->items, s->uri);
+}
+
 static hsm_rc check_uri(struct prov_store *s)
 {
     if (s->uri == NULL) {
@@ -189,6 +205,12 @@ static int search_once(struct prov_store *s, struct prov_prompt *prompt)
     ERR_set_mark();
     rc = search(s, hsm, prompt);
     ERR_pop_to_mark();
+    if (hsm_ok(rc)) {
+        rc = check_one(s);
+    }
+    if (!hsm_ok(rc)) {
+        hsm_items_clear(&s->items);
+    }
     return prov_result(s->ctx, rc);
 }
 

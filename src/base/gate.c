@@ -33,7 +33,7 @@ static atomic_int gate_state;
 static struct hsm_lock gate_lock;       /* its condition: the gate opened */
 static pthread_t shutter;               /* (gate_lock) who has shut it */
 static __thread bool forking_shut;      /* between prepare and the others */
-static void (*exit_closing)(void);
+static _Atomic(void (*)(void)) exit_closing;
 static _Atomic(void (*)(void)) around_before;
 static _Atomic(void (*)(void)) around_after;
 static pthread_once_t setup_once = PTHREAD_ONCE_INIT;
@@ -156,7 +156,9 @@ bool hsm_gate_shut(unsigned int deadline_ms)
 void hsm_gate_open(void)
 {
     hsm_lock(&gate_lock);
-    if (atomic_load(&gate_state) == GATE_SHUT) {
+    /* One whose patience ended has taken over from the one before. */
+    if (atomic_load(&gate_state) == GATE_SHUT
+        && pthread_equal(shutter, pthread_self())) {
         atomic_store(&gate_state, GATE_OPEN);
     }
     hsm_wake(&gate_lock);
@@ -217,9 +219,10 @@ static void at_exit(void)
     }
     if (!hsm_gate_is_inside()) {
         bool out = hsm_gate_shut(GATE_DEADLINE_MS);
+        void (*closing)(void) = atomic_load(&exit_closing);
 
-        if (out && exit_closing != NULL) {
-            exit_closing();
+        if (out && closing != NULL) {
+            closing();
         }
     }
     atomic_store(&gate_state, GATE_DEAD);
@@ -229,7 +232,7 @@ static void at_exit(void)
 
 void hsm_gate_setup_exit(void (*closing)(void))
 {
-    exit_closing = closing;
+    atomic_store(&exit_closing, closing);
     (void)atexit(at_exit);
 }
 

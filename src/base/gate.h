@@ -73,14 +73,17 @@ void hsm_gate_open(void);
  * lib is a struct hsm_library *. Yields an hsm_rc named after the function.
  */
 #define hsm_call(lib, fn, args) \
-    hsm_gate_call_(lib, fn, args)
-#define hsm_gate_call_(lib, fn, args) \
+    hsm_gate_call_(lib, true, fn, args)
+/* is_valid is looked at inside the gate, where no module can be started anew:
+ * what was a session's handle before may be another's after that. */
+#define hsm_gate_call_(lib, is_valid, fn, args) \
     __extension__({ \
         struct hsm_gate_frame frame_; \
         CK_RV rv_ = CKR_OK; \
         frame_.name = #fn; \
         if (hsm_gate_enter(&(lib)->gate, &frame_)) { \
-            rv_ = (lib)->f->fn != NULL ? (lib)->f->fn args \
+            rv_ = !(is_valid) ? CKR_SESSION_HANDLE_INVALID \
+                : (lib)->f->fn != NULL ? (lib)->f->fn args \
                                        : CKR_FUNCTION_NOT_SUPPORTED; \
         } \
         hsm_gate_leave(&frame_, rv_); \

@@ -83,15 +83,23 @@ hsm_rc hsm_fail_rv(CK_RV rv, const char *at)
 
 hsm_rc hsm_blame(hsm_rc rc, const char *fmt, ...)
 {
+    char text[WHERE_MAX];
+    size_t len = strlen(where);
     va_list ap;
 
-    /* The innermost frame knows best, and it speaks first. */
-    if (hsm_ok(rc) || where[0] != '\0') {
+    if (hsm_ok(rc)) {
         return rc;
     }
     va_start(ap, fmt);
-    set_text(where, sizeof(where), fmt, ap);
+    set_text(text, sizeof(text), fmt, ap);
     va_end(ap);
+    /* The innermost frame knows best and speaks first; what has been said
+     * is not said again, nor said by halves. */
+    if (strstr(words, text) == NULL && strstr(where, text) == NULL
+        && (len == 0 || len + 2 + strlen(text) < sizeof(where))) {
+        (void)snprintf(where + len, sizeof(where) - len, "%s%s",
+                       len > 0 ? ", " : "", text);
+    }
     return rc;
 }
 

@@ -37,7 +37,7 @@ typedef struct {
 #define HSM_E_PIN_REFUSED   HSM_RV(8)   /* this PIN was refused before */
 #define HSM_E_PIN_FINAL     HSM_RV(9)   /* the token grants one last try */
 #define HSM_E_PIN_SOURCE    HSM_RV(10)  /* a PIN source cannot be read */
-#define HSM_E_SETTING       HSM_RV(11)  /* a setting or parameter is wrong */
+#define HSM_E_SETTING       HSM_RV(11)  /* a setting is wrong */
 #define HSM_E_NO_MECHANISM  HSM_RV(12)  /* the token offers no way to do it */
 #define HSM_E_OTHER_KEY     HSM_RV(13)  /* found, but its public key differs */
 #define HSM_E_NO_PUBLIC     HSM_RV(14)  /* the public half is nowhere found */
@@ -48,6 +48,7 @@ typedef struct {
 #define HSM_E_BAD_DATA      HSM_RV(19)  /* a token's or file's data is broken */
 #define HSM_E_END           HSM_RV(20)  /* nothing more to come */
 #define HSM_E_KEY_USE       HSM_RV(21)  /* the key does not permit this use */
+#define HSM_E_PARAMETER     HSM_RV(22)  /* what a key is to be is wrong */
 
 /* What to do about a failure; hsm_op_once() and login are steered by it. */
 enum hsm_class {
@@ -94,7 +95,8 @@ HSM_CHECKED hsm_rc hsm_fail(CK_RV rv, const char *at, const char *fmt, ...)
 /* A failure without words of its own; those of before are dropped. */
 HSM_CHECKED hsm_rc hsm_fail_rv(CK_RV rv, const char *at);
 
-/* Says where the failure rc happened (token, URI), and hands it on. */
+/* Says where the failure rc happened (token, then URI), unless the words tell
+ * it already, and hands it on. */
 HSM_CHECKED hsm_rc hsm_blame(hsm_rc rc, const char *fmt, ...)
     HSM_PRINTF(2, 3);
 

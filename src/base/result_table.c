@@ -244,6 +244,8 @@ static const struct hsm_ckr rows[] = {
     OWN(END, FATAL, "nothing left", NULL),
     OWN(KEY_USE, UNSUPPORTED, "key does not permit this",
         "use another key, or make one that has this use"),
+    OWN(PARAMETER, INPUT, "bad parameter",
+        "nothing was created; correct it and try again"),
 };
 
 const struct hsm_ckr *hsm_ckr_rows(size_t *n)

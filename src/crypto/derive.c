@@ -35,7 +35,7 @@ static hsm_rc derive(struct hsm_session *s, CK_OBJECT_HANDLE base,
     TRY(hsm_attrs_add_bool(&tmpl, CKA_TOKEN, false));
     TRY(hsm_attrs_add_bool(&tmpl, CKA_SENSITIVE, false));
     TRY(hsm_attrs_add_bool(&tmpl, CKA_EXTRACTABLE, true));
-    return hsm_call(s->tok->lib, C_DeriveKey,
+    return hsm_session_call(s, C_DeriveKey,
                     (s->h, &mech, base, tmpl.a, tmpl.n, secret));
 }
 
@@ -60,14 +60,15 @@ static hsm_rc ecdh(struct hsm_session *s, CK_OBJECT_HANDLE base, void *arg)
     CK_OBJECT_HANDLE secret = 0;
     struct hsm_bytes z = { NULL, 0 };
     hsm_rc read;
-    hsm_rc destroyed;
 
+    s->acting = true;
     TRY(derive(s, base, e, is_ambiguous(e->point) ? e->wrapped : e->point,
                &secret));
     read = hsm_attrs_read(s, secret, value, 1, &as);
-    destroyed = hsm_call(s->tok->lib, C_DestroyObject, (s->h, secret));
+    if (!hsm_ok(hsm_session_call(s, C_DestroyObject, (s->h, secret)))) {
+        s->dirty = true;        /* it goes with its session then */
+    }
     TRY(read);
-    TRY(destroyed);
     if (!hsm_attrs_get(&as, CKA_VALUE, &z) || z.len > e->field_bytes) {
         return hsm_fail(HSM_E_BAD_DATA, "C_GetAttributeValue",
                         "the token does not give the shared secret out");

@@ -95,16 +95,19 @@ static hsm_rc refuse_double(struct gen *g, struct hsm_session *s)
 {
     hsm_auto(hsm_objects) objects = HSM_OBJECTS_INIT;
     struct hsm_search search = {
-        .label = g->label, .cls = CKO_PRIVATE_KEY, .limit = 0,
+        .cls = CKO_PRIVATE_KEY,
     };
 
-    (void)hsm_uri_id(g->uri, &search.id);
+    /* Where there is an id it tells keys of one label apart. */
+    if (!hsm_uri_id(g->uri, &search.id) || search.id.len == 0) {
+        search.label = g->label;
+    }
     if (search.id.len == 0 && search.label.len == 0) {
         return HSM_OK;
     }
     TRY(hsm_objects_look(s, &search, &objects));
     if (objects.n > 0) {
-        return hsm_fail(HSM_E_SETTING, "hsm_keygen_pair",
+        return hsm_fail(HSM_E_PARAMETER, "hsm_keygen_pair",
                         "token \"%s\" already has a private key that %s "
                         "names; say another id or object", s->tok->id.label,
                         hsm_uri_for_people(g->uri));
@@ -134,7 +137,7 @@ static hsm_rc describe(struct gen *g, struct hsm_session *s,
 
 static void destroy(struct hsm_session *s, CK_OBJECT_HANDLE h)
 {
-    hsm_rc rc = hsm_call(s->tok->lib, C_DestroyObject, (s->h, h));
+    hsm_rc rc = hsm_session_call(s, C_DestroyObject, (s->h, h));
 
     (void)rc;           /* what led here is what is told */
 }
@@ -153,7 +156,8 @@ static hsm_rc generate(struct hsm_session *s, void *arg)
     TRY(refuse_double(g, s));
     TRY(public_template(g, &pub_tmpl));
     TRY(private_template(g, &priv_tmpl));
-    TRY(hsm_call(s->tok->lib, C_GenerateKeyPair,
+    s->acting = true;
+    TRY(hsm_session_call(s, C_GenerateKeyPair,
                  (s->h, &mech, pub_tmpl.a, pub_tmpl.n, priv_tmpl.a,
                   priv_tmpl.n, &pub, &priv)));
     rc = describe(g, s, pub, priv);
@@ -224,11 +228,12 @@ hsm_rc hsm_keygen_pair(struct hsm_context *ctx, struct hsm_uri *uri,
     struct hsm_cred full = cred != NULL ? *cred : (struct hsm_cred){ 0 };
     struct hsm_run run = {
         .ctx = ctx, .cred = &full, .kind = HSM_RW, .login = true,
+        .once = true,
     };
     hsm_rc rc;
 
     if ((hsm_uri_want(uri) & HSM_WANT_PRIVATE) == 0) {
-        return hsm_fail(HSM_E_SETTING, __func__,
+        return hsm_fail(HSM_E_PARAMETER, __func__,
                         "%s does not name a private key; leave type= out",
                         hsm_uri_for_people(uri));
     }

@@ -28,8 +28,9 @@ struct hsm_keygen {
  * Makes the pair on the one token that the URI selects; the URI's id and
  * object become CKA_ID (else 16 random bytes) and CKA_LABEL of both halves.
  * Defaults: PRIVATE, SENSITIVE, not EXTRACTABLE. HSM_E_SEVERAL when more than
- * one token matches, HSM_E_SETTING when the URI says type= other than
- * private, or a key with that id or label is there already.
+ * one token matches, HSM_E_PARAMETER when the URI says type= other than
+ * private, or a key with that id (without one: that label) is there already.
+ * Never makes a second pair when the token fails in the middle of it.
  */
 HSM_CHECKED hsm_rc hsm_keygen_pair(struct hsm_context *ctx,
                                    struct hsm_uri *uri,

@@ -56,25 +56,27 @@ static hsm_rc init(struct hsm_session *s, enum hsm_op_kind kind,
                    CK_MECHANISM *mech, CK_OBJECT_HANDLE h)
 {
     if (kind == HSM_OP_SIGN) {
-        return hsm_call(s->tok->lib, C_SignInit, (s->h, mech, h));
+        return hsm_session_call(s, C_SignInit, (s->h, mech, h));
     }
-    return hsm_call(s->tok->lib, C_DecryptInit, (s->h, mech, h));
+    return hsm_session_call(s, C_DecryptInit, (s->h, mech, h));
 }
 
+/* Modules take a NULL pointer for a mistake, also for no octets. */
 static hsm_rc act(struct hsm_session *s, struct once *o)
 {
+    static const unsigned char nothing = 0;
     union {
         const unsigned char *c;
         CK_BYTE *p;
-    } in = { .c = o->in.p };
+    } in = { .c = o->in.p != NULL ? o->in.p : &nothing };
     CK_ULONG len = o->room;
     hsm_rc rc;
 
     if (o->kind == HSM_OP_SIGN) {
-        rc = hsm_call(s->tok->lib, C_Sign,
+        rc = hsm_session_call(s, C_Sign,
                       (s->h, in.p, o->in.len, o->out, &len));
     } else {
-        rc = hsm_call(s->tok->lib, C_Decrypt,
+        rc = hsm_session_call(s, C_Decrypt,
                       (s->h, in.p, o->in.len, o->out, &len));
     }
     if (hsm_ok(rc) && len > o->room) {
@@ -100,20 +102,24 @@ static hsm_rc once(struct hsm_session *s, CK_OBJECT_HANDLE h, void *arg)
     struct once *o = arg;
     struct hsm_cred cred;
     CK_MECHANISM mech;
+    bool dirty = s->dirty;
     hsm_rc rc;
 
+    s->acting = true;
+    s->dirty = true;
     hsm_mech_native(&o->mech, &mech);
     rc = init(s, o->kind, &mech, h);
-    s->dirty = rc.rv == CKR_OPERATION_ACTIVE
-        || rc.rv == CKR_GENERAL_ERROR;
-    TRY(rc);
-    s->dirty = true;
+    if (!hsm_ok(rc)) {
+        s->dirty = dirty || rc.rv == CKR_OPERATION_ACTIVE
+            || rc.rv == CKR_GENERAL_ERROR;
+        return rc;
+    }
     if (hsm_key_usage(o->key).always_authenticate) {
         hsm_key_cred(o->key, &cred);
         TRY(hsm_login_for_operation(hsm_key_context(o->key), s, &cred));
     }
     rc = act(s, o);
-    s->dirty = is_unfinished(rc);
+    s->dirty = dirty || is_unfinished(rc);
     return rc;
 }
 
@@ -131,12 +137,31 @@ hsm_rc hsm_op_once(struct hsm_key *key, enum hsm_op_kind kind,
     return HSM_OK;
 }
 
+struct offer {
+    CK_MECHANISM_TYPE type;
+    bool offers;
+};
+
+/* hsm_run_fn: who has a session knows that the module is up in this process. */
+static hsm_rc ask_offer(struct hsm_session *s, void *arg)
+{
+    struct offer *o = arg;
+
+    return hsm_token_offers(s->tok, o->type, &o->offers);
+}
+
 hsm_rc hsm_op_can(struct hsm_key *key, CK_MECHANISM_TYPE type, bool *can)
 {
-    bool offers = false;
+    struct hsm_run run = { .ctx = hsm_key_context(key), .kind = HSM_RO };
+    struct offer o = { .type = type };
 
     TRY(hsm_key_resolve(key, NULL));
-    TRY(hsm_token_offers(hsm_key_token(key), type, &offers));
-    *can = offers && hsm_key_allows(key, type);
+    run.tok = hsm_key_token(key);
+    if (hsm_token_is_listed(run.tok)) {
+        TRY(hsm_token_offers(run.tok, type, &o.offers));
+    } else {
+        TRY(hsm_run(&run, ask_offer, &o));
+    }
+    *can = o.offers && hsm_key_allows(key, type);
     return HSM_OK;
 }

@@ -247,8 +247,8 @@ const char *hsm_context_pin(const struct hsm_context *ctx,
     return NULL;
 }
 
-/* Puts back what the environment lacks, then asks the user's own hook. */
-static hsm_rc before_init(void *arg)
+/* Puts back what the environment lacks: some modules look when loaded. */
+static void before_load(void *arg)
 {
     struct hsm_context *ctx = arg;
 
@@ -262,6 +262,13 @@ static hsm_rc before_init(void *arg)
         }
         free(name);
     }
+}
+
+/* The user's own hook. */
+static hsm_rc before_init(void *arg)
+{
+    struct hsm_context *ctx = arg;
+
     return ctx->hooks.before_init != NULL
         ? ctx->hooks.before_init(ctx->hooks.arg) : HSM_OK;
 }
@@ -269,6 +276,7 @@ static hsm_rc before_init(void *arg)
 static struct hsm_library_hooks library_hooks(struct hsm_context *ctx)
 {
     struct hsm_library_hooks hooks = {
+        .before_load = before_load,
         .before_init = before_init,
         .arg = ctx,
         .wait_ms = ctx->settings.wait_ms,
@@ -279,6 +287,18 @@ static struct hsm_library_hooks library_hooks(struct hsm_context *ctx)
     return hooks;
 }
 
+/* The hooks' owner is gone with the provider that closed the context. */
+static hsm_rc check_open(struct hsm_context *ctx)
+{
+    bool closed;
+
+    hsm_lock(&ctx->lock);
+    closed = ctx->closed;
+    hsm_unlock(&ctx->lock);
+    return closed ? hsm_fail(HSM_E_DEAD, "hsm_context_ready",
+                             "the provider was unloaded") : HSM_OK;
+}
+
 hsm_rc hsm_context_ready(struct hsm_context *ctx, struct hsm_library *lib)
 {
     struct hsm_library_hooks hooks;
@@ -286,6 +306,7 @@ hsm_rc hsm_context_ready(struct hsm_context *ctx, struct hsm_library *lib)
     if (hsm_library_is_ready(lib)) {
         return HSM_OK;
     }
+    TRY(check_open(ctx));
     hooks = library_hooks(ctx);
     return hsm_library_ready(lib, &hooks);
 }
@@ -295,5 +316,6 @@ hsm_rc hsm_context_restart(struct hsm_context *ctx, struct hsm_library *lib,
 {
     struct hsm_library_hooks hooks = library_hooks(ctx);
 
+    TRY(check_open(ctx));
     return hsm_library_restart(lib, generation, &hooks);
 }

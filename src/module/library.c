@@ -190,20 +190,24 @@ static hsm_rc finalize(struct hsm_library *lib)
 
 void hsm_library_release(struct hsm_library *lib)
 {
-    bool last;
-    bool may_finalize;
+    bool claimed;
 
+    /* With the claim: who uses it anew meanwhile waits, and starts it. */
     hsm_lock(&lib->lock);
-    last = --lib->users == 0;
-    may_finalize = lib->ours_in == this_process()
+    claimed = --lib->users == 0
+        && lib->ours_in == this_process()
         && lib->loaded_in == this_process()
-        && !hsm_claim_is_held(&lib->starting);
+        && !hsm_gate_is_dead() && !hsm_gate_is_inside()
+        && hsm_claim_take(&lib->starting);
+    if (claimed) {
+        atomic_store(&lib->ready_in, 0u);
+    }
     hsm_unlock(&lib->lock);
-    if (last && may_finalize && !hsm_gate_is_dead()
-        && !hsm_gate_is_inside()) {
+    if (claimed) {
         hsm_rc rc = finalize(lib);
 
         (void)rc;       /* nothing to tell, and nobody to tell it to */
+        hsm_claim_drop(&lib->starting, &lib->lock);
     }
 }
 
@@ -309,6 +313,9 @@ static hsm_rc start(struct hsm_library *lib,
         return hsm_fail(HSM_E_REENTERED, __func__,
                         "a PKCS#11 module called back into this provider");
     }
+    if (hooks->before_load != NULL) {
+        hooks->before_load(hooks->arg);
+    }
     TRY(load(lib));
     if (hooks->before_init != NULL) {
         TRY(hooks->before_init(hooks->arg));
@@ -317,11 +324,11 @@ static hsm_rc start(struct hsm_library *lib,
         lib->gate.guard_sigpipe = is_yes(hooks->remote, true);
     }
     TRY(initialize(lib, &ours));
+    hsm_lock(&lib->lock);
+    lib->ours_in = ours ? this_process() : lib->ours_in;
+    hsm_unlock(&lib->lock);
     TRY(introduce(lib, hooks));
     hsm_lock(&lib->lock);
-    if (ours) {
-        lib->ours_in = this_process();
-    }
     (void)atomic_fetch_add(&lib->generation, 1u);
     atomic_store_explicit(&lib->ready_in, this_process(),
                           memory_order_release);
@@ -391,7 +398,9 @@ hsm_rc hsm_library_restart(struct hsm_library *lib, unsigned int generation,
     if (hsm_library_is_ours(lib)) {
         rc = finalize(lib);
     }
-    if (hsm_ok(rc) || rc.rv == CKR_CRYPTOKI_NOT_INITIALIZED) {
+    /* A dead connection may fail at C_Finalize too: C_Initialize then tells.
+     * Only while somebody is inside the module it stays as it is. */
+    if (rc.rv != HSM_E_TIMEOUT && rc.rv != HSM_E_DEAD) {
         rc = start(lib, hooks);
     }
     hsm_claim_drop(&lib->starting, &lib->lock);

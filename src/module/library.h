@@ -37,6 +37,7 @@ struct hsm_library {
     bool close_at_exit;         /* setting or quirk: close idle sessions */
     struct hsm_claim starting;  /* loading, C_Initialize or recovery */
     unsigned int users;         /* contexts */
+    unsigned int scans;         /* of the slots, begun so far */
     struct hsm_token *tokens;   /* list; entries are never removed */
     struct hsm_library *next;   /* registry, in order of registration */
 };
@@ -45,6 +46,7 @@ enum hsm_tristate { HSM_AUTO, HSM_YES, HSM_NO };
 
 /* How a library is started; see context.h. */
 struct hsm_library_hooks {
+    void (*before_load)(void *arg);         /* before its code runs, or NULL */
     hsm_rc (*before_init)(void *arg);       /* before C_Initialize, or NULL */
     void *arg;
     unsigned int wait_ms;       /* for another thread that is starting it */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/base/log.h"
+#include "src/module/quirk.h"
 
 /* A first guess at the number of slots; asked again when there are more. */
 #define SLOTS_GUESS 32
@@ -68,9 +69,9 @@ static struct hsm_token *find_or_enter(struct hsm_library *lib,
     return *at;
 }
 
-/* Enters what was found in a slot, or brings the entry up to date. */
-static hsm_rc note(struct hsm_library *lib, CK_SLOT_ID slot,
-                   const CK_TOKEN_INFO *info)
+/* Enters what a scan found in a slot, or brings the entry up to date. */
+static hsm_rc note(struct hsm_library *lib, unsigned int scan,
+                   CK_SLOT_ID slot, const CK_TOKEN_INFO *info)
 {
     struct hsm_token *fresh = new_token(lib, info);
     struct hsm_token *tok;
@@ -85,6 +86,7 @@ static hsm_rc note(struct hsm_library *lib, CK_SLOT_ID slot,
     tok->slot = slot;
     tok->info = *info;
     tok->seen = hsm_library_generation(lib);
+    tok->scan = tok->scan > scan ? tok->scan : scan;
     hsm_unlock(&lib->lock);
     if (tok != fresh) {
         hsm_lock_destroy(&fresh->lock);
@@ -96,11 +98,23 @@ static hsm_rc note(struct hsm_library *lib, CK_SLOT_ID slot,
     return HSM_OK;
 }
 
-static void forget_presence(struct hsm_library *lib)
+static unsigned int begin_scan(struct hsm_library *lib)
+{
+    unsigned int scan;
+
+    hsm_lock(&lib->lock);
+    scan = ++lib->scans;
+    hsm_unlock(&lib->lock);
+    return scan;
+}
+
+/* Those that neither this scan nor a later one saw are not there. Not before
+ * its end: other threads use the tokens meanwhile. */
+static void end_scan(struct hsm_library *lib, unsigned int scan)
 {
     hsm_lock(&lib->lock);
     for (struct hsm_token *t = lib->tokens; t != NULL; t = t->next) {
-        t->seen = 0;
+        t->seen = t->scan >= scan ? t->seen : 0;
     }
     hsm_unlock(&lib->lock);
 }
@@ -134,7 +148,8 @@ static hsm_rc list_slots(struct hsm_library *lib, CK_SLOT_ID **slots,
     }
 }
 
-static hsm_rc look_into(struct hsm_library *lib, CK_SLOT_ID slot)
+static hsm_rc look_into(struct hsm_library *lib, unsigned int scan,
+                        CK_SLOT_ID slot)
 {
     CK_TOKEN_INFO info;
     hsm_rc rc;
@@ -149,19 +164,22 @@ static hsm_rc look_into(struct hsm_library *lib, CK_SLOT_ID slot)
     if ((info.flags & CKF_TOKEN_INITIALIZED) == 0) {
         return HSM_OK;
     }
-    return note(lib, slot, &info);
+    return note(lib, scan, slot, &info);
 }
 
 hsm_rc hsm_token_scan(struct hsm_library *lib)
 {
     CK_SLOT_ID *slots = NULL;
     CK_ULONG n = 0;
+    unsigned int scan = begin_scan(lib);
     hsm_rc rc = HSM_OK;
 
     TRY(list_slots(lib, &slots, &n));
-    forget_presence(lib);
     for (CK_ULONG i = 0; i < n && hsm_ok(rc); i++) {
-        rc = look_into(lib, slots[i]);
+        rc = look_into(lib, scan, slots[i]);
+    }
+    if (hsm_ok(rc)) {
+        end_scan(lib, scan);
     }
     free(slots);
     return rc;
@@ -185,6 +203,16 @@ struct hsm_token *hsm_token_next(struct hsm_token *tok)
     next = tok->next;
     hsm_unlock(&tok->lib->lock);
     return next;
+}
+
+/* Behind a module that only passes calls on, the token says who it is. */
+bool hsm_token_has_login_race(const struct hsm_token *tok)
+{
+    const struct hsm_quirk *quirk = tok->lib->quirk;
+
+    return quirk->login_race
+        && (!quirk->remote
+            || strncmp(tok->id.manufacturer, "SoftHSM", 7) == 0);
 }
 
 bool hsm_token_is_present(struct hsm_token *tok)
@@ -309,17 +337,23 @@ static hsm_rc read_mechanisms(struct hsm_token *tok, CK_MECHANISM_TYPE **list,
     return HSM_OK;
 }
 
+bool hsm_token_is_listed(struct hsm_token *tok)
+{
+    bool listed;
+
+    hsm_lock(&tok->lock);
+    listed = tok->mechanisms != NULL;
+    hsm_unlock(&tok->lock);
+    return listed;
+}
+
 hsm_rc hsm_token_offers(struct hsm_token *tok, CK_MECHANISM_TYPE type,
                         bool *offers)
 {
     CK_MECHANISM_TYPE *list = NULL;
     CK_ULONG n = 0;
-    bool known;
 
-    hsm_lock(&tok->lock);
-    known = tok->mechanisms != NULL;
-    hsm_unlock(&tok->lock);
-    if (!known) {
+    if (!hsm_token_is_listed(tok)) {
         TRY(read_mechanisms(tok, &list, &n));
     }
     hsm_lock(&tok->lock);

@@ -48,6 +48,7 @@ struct hsm_token {
     CK_TOKEN_INFO info;         /* as read last (lock of the library) */
     unsigned int seen;          /* library generation it was last seen in, 0:
                                  * not there (lock of the library) */
+    unsigned int scan;          /* the scan it was seen in, likewise */
     atomic_uint epoch;          /* bumped when sessions and handles are void */
     unsigned int generation;    /* (lock) library generation of this epoch */
     unsigned int fork_epoch;    /* (lock) likewise */
@@ -66,6 +67,8 @@ HSM_CHECKED hsm_rc hsm_token_scan(struct hsm_library *lib);
 /* The tokens ever seen in a library, one after the other; NULL at the end. */
 struct hsm_token *hsm_token_first(struct hsm_library *lib);
 struct hsm_token *hsm_token_next(struct hsm_token *tok);
+/* Processes that log in to it at the same moment disturb each other. */
+bool hsm_token_has_login_race(const struct hsm_token *tok);
 /* Has been seen since the library was initialised last. */
 bool hsm_token_is_present(struct hsm_token *tok);
 /* Asks the slot it was seen in whether it still holds this token (1 call),
@@ -82,6 +85,8 @@ void hsm_token_void(struct hsm_token *tok);
 void hsm_token_void_locked(struct hsm_token *tok);
 unsigned int hsm_token_epoch(struct hsm_token *tok);
 
+/* The list of mechanisms was read: hsm_token_offers() makes no call. */
+bool hsm_token_is_listed(struct hsm_token *tok);
 /* The token offers the mechanism. The list is read once (2 calls). */
 HSM_CHECKED hsm_rc hsm_token_offers(struct hsm_token *tok,
                                     CK_MECHANISM_TYPE type, bool *offers);

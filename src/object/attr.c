@@ -223,7 +223,7 @@ static void want(struct reading *r, CK_ATTRIBUTE_TYPE type, CK_ULONG room)
 static hsm_rc ask(struct hsm_session *s, CK_OBJECT_HANDLE h,
                   struct reading *r, bool *too_small)
 {
-    hsm_rc rc = hsm_call(s->tok->lib, C_GetAttributeValue,
+    hsm_rc rc = hsm_session_call(s, C_GetAttributeValue,
                          (s->h, h, r->a, r->n));
 
     *too_small = rc.rv == CKR_BUFFER_TOO_SMALL;

@@ -41,7 +41,7 @@ static hsm_rc next_batch(struct hsm_session *s, size_t limit,
     if (limit != 0 && limit - hs->n < want) {
         want = (CK_ULONG)(limit - hs->n);
     }
-    TRY(hsm_call(s->tok->lib, C_FindObjects, (s->h, batch, want, &got)));
+    TRY(hsm_session_call(s, C_FindObjects, (s->h, batch, want, &got)));
     if (got > want) {
         return hsm_fail(HSM_E_BAD_DATA, "C_FindObjects",
                         "the module returned %lu objects where %lu were "
@@ -57,7 +57,7 @@ hsm_rc hsm_find(struct hsm_session *s, struct hsm_attrs *tmpl, size_t limit,
 {
     hsm_auto(hsm_handles) found = HSM_HANDLES_INIT;
     bool end = false;
-    hsm_rc rc = hsm_call(s->tok->lib, C_FindObjectsInit,
+    hsm_rc rc = hsm_session_call(s, C_FindObjectsInit,
                          (s->h, tmpl->a, tmpl->n));
 
     if (!hsm_ok(rc)) {
@@ -72,7 +72,7 @@ hsm_rc hsm_find(struct hsm_session *s, struct hsm_attrs *tmpl, size_t limit,
         s->dirty = true;
     }
     /* What was found stays good when only the end of the search fails. */
-    if (!hsm_ok(hsm_call(s->tok->lib, C_FindObjectsFinal, (s->h)))) {
+    if (!hsm_ok(hsm_session_call(s, C_FindObjectsFinal, (s->h)))) {
         s->dirty = true;
     }
     if (hsm_ok(rc)) {

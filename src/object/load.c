@@ -9,8 +9,10 @@
 #include "src/session/run.h"
 #include "src/session/select.h"
 
-/* How many near misses or candidates an error names. */
+/* How many near misses or candidates an error names, and in how much text:
+ * a URI that is cut off is of no use. */
 #define NAMED_MAX 5u
+#define NAMED_BYTES_MAX 700u
 
 /* One load: what is asked for, and what has been found so far. */
 struct load {
@@ -242,13 +244,20 @@ static hsm_rc name_keys(struct hsm_session *s, void *arg)
     return HSM_OK;
 }
 
+/* Fewer words when memory is short. */
+static void list_uri(struct hsm_buf *text, const char *uri)
+{
+    bool fits = text->len == 0 || text->len + strlen(uri) < NAMED_BYTES_MAX;
+    hsm_rc rc = hsm_buf_printf(text, "%s%s", text->len > 0 ? " " : "",
+                               fits ? uri : "…");
+
+    (void)rc;
+}
+
 static void list_items(const struct hsm_items *items, struct hsm_buf *text)
 {
     for (size_t i = 0; i < items->n && i < NAMED_MAX; i++) {
-        hsm_rc rc = hsm_buf_printf(text, "%s%s", i > 0 ? " " : "",
-                                   items->v[i].uri);
-
-        (void)rc;               /* fewer words when memory is short */
+        list_uri(text, items->v[i].uri);
     }
 }
 
@@ -299,12 +308,16 @@ static hsm_rc no_such(struct load *l, const struct hsm_tokens *tokens)
 static hsm_rc name_one_token(const struct hsm_tokens *tokens,
                              const struct hsm_uri *uri)
 {
+    static const struct hsm_bytes none = { NULL, 0 };
     hsm_auto(hsm_buf) text = HSM_BUF_INIT;
 
-    for (size_t i = 0; i < tokens->n; i++) {
-        TRY(hsm_buf_printf(&text, "%stoken=%s;serial=%s", i > 0 ? ", " : "",
-                           tokens->tok[i]->id.label,
-                           tokens->tok[i]->id.serial));
+    for (size_t i = 0; i < tokens->n && i < NAMED_MAX; i++) {
+        hsm_auto(hsm_buf) one = HSM_BUF_INIT;
+        CK_TOKEN_INFO info;
+
+        hsm_token_info(tokens->tok[i], &info);
+        TRY(hsm_uri_compose(&info, none, none, NULL, &one));
+        list_uri(&text, (const char *)one.p);
     }
     return hsm_fail(HSM_E_SEVERAL, "C_GetSlotList",
                     "%s may be on any of %zu tokens, and a PIN goes only to "
@@ -404,22 +417,43 @@ hsm_rc hsm_load(struct hsm_context *ctx, struct hsm_uri *uri,
     if (!hsm_ok(rc)) {
         hsm_items_clear(out);
     }
-    return rc;
+    return hsm_blame(rc, "%s", hsm_uri_for_people(uri));
+}
+
+static const struct hsm_public *public_of(const struct hsm_item *item)
+{
+    return item->kind == HSM_WANT_PRIVATE ? hsm_key_public(item->key)
+                                          : &item->pub;
+}
+
+hsm_rc hsm_items_check_one(const struct hsm_items *items,
+                           const struct hsm_uri *uri)
+{
+    hsm_auto(hsm_buf) text = HSM_BUF_INIT;
+
+    for (size_t i = 1; i < items->n; i++) {
+        const struct hsm_public *first = public_of(&items->v[0]);
+        const struct hsm_public *other = public_of(&items->v[i]);
+
+        if (first->kt == NULL || !hsm_public_equal(first, other)) {
+            list_items(items, &text);
+            return hsm_fail(HSM_E_SEVERAL, "C_FindObjects",
+                            "%zu %s keys match %s: %s", items->n,
+                            items->v[0].kind == HSM_WANT_PRIVATE
+                            ? "private" : "public",
+                            hsm_uri_for_people(uri), (const char *)text.p);
+        }
+    }
+    return HSM_OK;
 }
 
 hsm_rc hsm_load_key(struct hsm_context *ctx, struct hsm_uri *uri,
                     const struct hsm_cred *cred, struct hsm_key **out)
 {
     hsm_auto(hsm_items) items = HSM_ITEMS_INIT;
-    hsm_auto(hsm_buf) text = HSM_BUF_INIT;
 
     TRY(hsm_load(ctx, uri, HSM_WANT_PRIVATE, cred, &items));
-    if (items.n > 1) {
-        list_items(&items, &text);
-        return hsm_fail(HSM_E_SEVERAL, "C_FindObjects",
-                        "%zu private keys match %s: %s", items.n,
-                        hsm_uri_for_people(uri), (const char *)text.p);
-    }
+    TRY(hsm_items_check_one(&items, uri));
     *out = items.v[0].key;
     items.v[0].key = NULL;
     return HSM_OK;

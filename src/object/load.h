@@ -34,6 +34,14 @@ HSM_CHECKED hsm_rc hsm_load(struct hsm_context *ctx, struct hsm_uri *uri,
 void hsm_items_clear(struct hsm_items *items);
 
 /*
+ * HSM_E_SEVERAL, with the candidates as URIs, when the items, all private keys
+ * or all public ones, are not all the same key. One key on several tokens is
+ * one.
+ */
+HSM_CHECKED hsm_rc hsm_items_check_one(const struct hsm_items *items,
+                                       const struct hsm_uri *uri);
+
+/*
  * The one private key that a URI names. HSM_E_NO_KEY with the near misses,
  * HSM_E_SEVERAL with the candidates as URIs.
  */

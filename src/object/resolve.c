@@ -106,6 +106,7 @@ static hsm_rc find_again(struct hsm_key *k, struct hsm_session *s,
         .cls = HSM_ANY_CLASS,
     };
     bool seen = false;
+    bool found = false;
 
     if (search.id.len == 0 && search.label.len == 0) {
         search.cls = CKO_PRIVATE_KEY;
@@ -119,13 +120,17 @@ static hsm_rc find_again(struct hsm_key *k, struct hsm_session *s,
         }
         seen = true;
         TRY(hsm_objects_complete(s, &objects, i));
-        if (may_be(&k->pub, &o->pub)) {
-            *out = o->h;
-            return HSM_OK;
+        if (!may_be(&k->pub, &o->pub)) {
+            continue;
+        }
+        *out = o->h;
+        found = true;
+        if (o->pub.kt != NULL) {
+            return HSM_OK;      /* surely; another may only be unknown */
         }
     }
-    if (seen) {
-        return other_key(k);
+    if (found || seen) {
+        return found ? HSM_OK : other_key(k);
     }
     return hsm_fail(HSM_E_NO_KEY, "C_FindObjects",
                     "the key %s is no longer on its token", hsm_key_name(k));

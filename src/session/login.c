@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "src/base/log.h"
-#include "src/module/quirk.h"
 
 /* Processes that log in to SoftHSM at the same moment disturb each other. */
 #define RACE_ATTEMPTS 8
@@ -20,7 +19,7 @@ static hsm_rc login_now(struct hsm_session *s, CK_USER_TYPE user,
         CK_UTF8CHAR *utf8;
     } u = { .text = pin != NULL ? pin->text : NULL };
 
-    return hsm_call(s->tok->lib, C_Login,
+    return hsm_session_call(s, C_Login,
                     (s->h, user, u.utf8, pin != NULL ? pin->len : 0));
 }
 
@@ -33,7 +32,7 @@ static bool is_refusal(hsm_rc rc)
 /* A failure that says nothing of the PIN, on a token where such happens. */
 static bool is_race(const struct hsm_session *s, hsm_rc rc)
 {
-    return s->tok->lib->quirk->login_race
+    return hsm_token_has_login_race(s->tok)
         && (rc.rv == CKR_GENERAL_ERROR || rc.rv == CKR_FUNCTION_FAILED);
 }
 
@@ -63,8 +62,7 @@ static hsm_rc send_pin(struct hsm_context *ctx, struct hsm_session *s,
 static hsm_rc refused_before(const struct hsm_token *tok)
 {
     return hsm_fail(HSM_E_PIN_REFUSED, "C_Login",
-                    "token \"%s\" refused this PIN before; it was not sent "
-                    "again", tok->id.label);
+                    "token \"%s\" refused this PIN before", tok->id.label);
 }
 
 /* The token's flags allow one more try of a PIN that may be wrong. */
@@ -76,14 +74,14 @@ static hsm_rc check_tries(struct hsm_context *ctx, struct hsm_token *tok)
     hsm_token_info(tok, &info);
     if ((info.flags & CKF_USER_PIN_LOCKED) != 0) {
         return hsm_fail(CKR_PIN_LOCKED, "C_Login",
-                        "the PIN of token \"%s\" is locked; it was not sent",
+                        "the PIN of token \"%s\" is locked and was not sent",
                         tok->id.label);
     }
     if ((info.flags & CKF_USER_PIN_FINAL_TRY) != 0
         && !hsm_context_settings(ctx)->final_try) {
         return hsm_fail(HSM_E_PIN_FINAL, "C_Login",
-                        "token \"%s\" grants one last try before it locks; "
-                        "the PIN was not sent", tok->id.label);
+                        "token \"%s\" grants one last try before it locks, "
+                        "so the PIN was not sent", tok->id.label);
     }
     return HSM_OK;
 }
@@ -236,7 +234,7 @@ static bool session_says_logged_in(struct hsm_session *s)
     if (hsm_library_is_ours(s->tok->lib)) {
         return false;
     }
-    rc = hsm_call(s->tok->lib, C_GetSessionInfo, (s->h, &info));
+    rc = hsm_session_call(s, C_GetSessionInfo, (s->h, &info));
     return hsm_ok(rc) && (info.state == CKS_RO_USER_FUNCTIONS
                           || info.state == CKS_RW_USER_FUNCTIONS);
 }

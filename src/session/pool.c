@@ -117,12 +117,22 @@ static void close_all(struct hsm_session *list)
     }
 }
 
-/* One session of this epoch is gone. The login goes with the last. Locked. */
-static void uncount(struct hsm_token *tok)
+/* Closes it, and only then makes room for another one: the token may have no
+ * more than this. The login goes with the last session of an epoch. */
+static void drop(struct hsm_session *s)
 {
-    if (tok->pool.open > 0 && --tok->pool.open == 0) {
+    struct hsm_token *tok = s->tok;
+    bool counted = hsm_session_is_current(s);
+    unsigned int epoch = s->epoch;
+
+    hsm_session_close(s);
+    hsm_lock(&tok->lock);
+    if (counted && epoch == hsm_token_epoch(tok) && tok->pool.open > 0
+        && --tok->pool.open == 0) {
         tok->login.logged_in = false;
     }
+    hsm_wake(&tok->lock);
+    hsm_unlock(&tok->lock);
 }
 
 enum step { STEP_HAVE, STEP_OPEN, STEP_CLOSE_FIRST, STEP_WAIT };
@@ -138,35 +148,27 @@ static enum step next_step(struct hsm_token *tok, enum hsm_session_kind kind,
     if (tok->pool.open >= tok->pool.limit) {
         /* An idle one of the wrong kind makes room for one of the right. */
         *s = pop(tok, kind, true);
-        if (*s == NULL) {
-            return STEP_WAIT;
-        }
-        uncount(tok);
-        return STEP_CLOSE_FIRST;
+        return *s != NULL ? STEP_CLOSE_FIRST : STEP_WAIT;
     }
-    if (!hsm_claim_take(&tok->pool.opening)) {
-        return STEP_WAIT;
-    }
-    tok->pool.open++;
-    return STEP_OPEN;
+    return hsm_claim_take(&tok->pool.opening) ? STEP_OPEN : STEP_WAIT;
 }
 
-/* Opens with the claim held, and drops it. BUSY: the token has no more. */
+/* Opens with the claim held, and drops it. BUSY: the token has no more. One
+ * at a time, so that a session is counted when it is there. */
 static hsm_rc open_claimed(struct hsm_token *tok, enum hsm_session_kind kind,
                            struct hsm_session **out)
 {
     hsm_rc rc = hsm_session_open(tok, kind, out);
 
-    if (!hsm_ok(rc)) {
-        hsm_lock(&tok->lock);
-        uncount(tok);
-        if (hsm_class_of(rc) == HSM_CLASS_BUSY && tok->pool.open > 0) {
-            tok->pool.limit = tok->pool.open;
-        } else if (hsm_class_of(rc) == HSM_CLASS_BUSY) {
-            rc.at = "C_OpenSession (none of ours is open)";
-        }
-        hsm_unlock(&tok->lock);
+    hsm_lock(&tok->lock);
+    if (hsm_ok(rc)) {
+        tok->pool.open += hsm_session_is_current(*out) ? 1 : 0;
+    } else if (hsm_class_of(rc) == HSM_CLASS_BUSY && tok->pool.open > 0) {
+        tok->pool.limit = tok->pool.open;
+    } else if (hsm_class_of(rc) == HSM_CLASS_BUSY) {
+        rc.at = "C_OpenSession (none of ours is open)";
     }
+    hsm_unlock(&tok->lock);
     hsm_claim_drop(&tok->pool.opening, &tok->lock);
     return rc;
 }
@@ -221,7 +223,7 @@ hsm_rc hsm_pool_take(struct hsm_context *ctx, struct hsm_token *tok,
         hsm_unlock(&tok->lock);
         close_all(stale);
         if (step == STEP_CLOSE_FIRST) {
-            hsm_session_close(s);
+            drop(s);
         } else if (step == STEP_OPEN) {
             rc = open_claimed(tok, kind, &s);
             step = hsm_ok(rc) ? STEP_HAVE : STEP_WAIT;
@@ -251,7 +253,6 @@ static void keep_login(struct hsm_session *dirty)
     hsm_lock(&tok->lock);
     wanted = tok->pool.open == 1 && tok->pool.limit > 1
         && tok->login.logged_in && hsm_claim_take(&tok->pool.opening);
-    tok->pool.open += wanted ? 1 : 0;
     hsm_unlock(&tok->lock);
     if (!wanted) {
         return;
@@ -274,18 +275,17 @@ void hsm_pool_put(struct hsm_session *s)
     if (s->dirty && hsm_session_is_current(s)) {
         keep_login(s);
     }
+    s->acting = false;
     hsm_lock(&tok->lock);
     keep = !s->dirty && hsm_session_is_current(s);
     if (keep) {
         s->next = tok->pool.idle;
         tok->pool.idle = s;
-    } else if (hsm_session_is_current(s)) {
-        uncount(tok);
+        hsm_wake(&tok->lock);
     }
-    hsm_wake(&tok->lock);
     hsm_unlock(&tok->lock);
     if (!keep) {
-        hsm_session_close(s);
+        drop(s);
     }
 }
 

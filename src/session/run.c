@@ -4,30 +4,44 @@
 #include <unistd.h>
 
 #include "src/base/log.h"
-#include "src/module/quirk.h"
 
 /* Tries in all; more than two only where a quirk row says so. */
 #define TRIES 2u
 #define TRIES_WITH_RACE 6u
 
+/* What an attempt was made with, and how far it came. */
+struct attempt {
+    unsigned int epoch;         /* of the token */
+    unsigned int generation;    /* of the library */
+    bool logging_in;            /* failed there */
+    bool acting;                /* login and searches were over */
+};
+
 static hsm_rc try_once(const struct hsm_run *run, hsm_run_fn fn, void *arg,
-                       unsigned int *epoch)
+                       struct attempt *a)
 {
     hsm_autop(hsm_session) s = NULL;
+    hsm_rc rc;
 
-    *epoch = hsm_token_epoch(run->tok);
+    a->epoch = hsm_token_epoch(run->tok);
+    a->generation = hsm_library_generation(run->tok->lib);
+    a->logging_in = false;
+    a->acting = false;
     TRY(hsm_pool_take(run->ctx, run->tok, run->kind, &s));
-    *epoch = s->epoch;
+    a->epoch = s->epoch;
+    a->generation = s->generation;
     if (run->login) {
-        hsm_rc rc = hsm_login_ensure(run->ctx, s, run->cred);
-
+        rc = hsm_login_ensure(run->ctx, s, run->cred);
         if (!hsm_ok(rc)) {
             /* A session that cannot even log in is not worth keeping. */
             s->dirty = hsm_class_of(rc) == HSM_CLASS_STALE_SESSION;
+            a->logging_in = true;
             return rc;
         }
     }
-    return fn(s, arg);
+    rc = fn(s, arg);
+    a->acting = s->acting;
+    return rc;
 }
 
 /* Makes void what belongs to the epoch that failed, once. */
@@ -51,46 +65,67 @@ static hsm_rc recover_library(const struct hsm_run *run, hsm_rc rc,
     return hsm_token_confirm(run->tok);
 }
 
-static bool has_race(const struct hsm_run *run)
+/* The token said so before it began to do anything. */
+static bool was_not_begun(hsm_rc rc)
 {
-    const struct hsm_quirk *quirk = run->tok->lib->quirk;
+    return rc.rv == CKR_SESSION_HANDLE_INVALID || rc.rv == CKR_SESSION_CLOSED
+        || rc.rv == CKR_USER_NOT_LOGGED_IN || rc.rv == CKR_OPERATION_ACTIVE
+        || rc.rv == CKR_CRYPTOKI_NOT_INITIALIZED;
+}
 
-    return quirk != NULL && quirk->login_race;
+/* After so many tries, this failure allows another one. */
+static bool may_repeat(const struct hsm_run *run, const struct attempt *a,
+                       hsm_rc rc, unsigned int tries)
+{
+    if (!a->acting && hsm_token_has_login_race(run->tok)) {
+        return tries < TRIES_WITH_RACE;
+    }
+    return tries < TRIES && (!run->once || !a->acting || was_not_begun(rc));
+}
+
+/* A remote module may say only this when its connection is lost. */
+static bool is_cut_off(const struct hsm_run *run, hsm_rc rc)
+{
+    return rc.rv == CKR_GENERAL_ERROR && run->tok->lib->gate.guard_sigpipe
+        && !hsm_ok(hsm_token_refresh(run->tok));
 }
 
 /* Repairs what a stale failure tells of. False: there is nothing to repair. */
-static bool recover(const struct hsm_run *run, hsm_rc rc, unsigned int epoch,
-                    unsigned int generation)
+static bool recover(const struct hsm_run *run, hsm_rc rc,
+                    const struct attempt *a)
 {
-    switch (hsm_class_of(rc)) {
+    enum hsm_class cls = hsm_class_of(rc);
+
+    switch (is_cut_off(run, rc) ? HSM_CLASS_STALE_LIBRARY : cls) {
     case HSM_CLASS_STALE_OBJECT:
         return true;            /* fn has doubted its handle itself */
     case HSM_CLASS_STALE_SESSION:
         if (rc.rv == CKR_USER_NOT_LOGGED_IN) {
-            hsm_login_doubt(run->tok, epoch);
+            hsm_login_doubt(run->tok, a->epoch);
         } else if (rc.rv == CKR_SESSION_HANDLE_INVALID
                    || rc.rv == CKR_SESSION_CLOSED) {
-            void_epoch(run->tok, epoch);
+            void_epoch(run->tok, a->epoch);
         }
-        return true;
+        /* It may mean anything: the PIN is not sent again on a guess. */
+        return !a->logging_in || rc.rv != CKR_GENERAL_ERROR
+            || hsm_token_has_login_race(run->tok);
     case HSM_CLASS_STALE_LIBRARY:
-        void_epoch(run->tok, epoch);
-        return hsm_ok(recover_library(run, rc, generation));
+        void_epoch(run->tok, a->epoch);
+        return hsm_ok(recover_library(run, rc, a->generation));
     default:
         /* While others log in, a search may find nothing. */
-        return rc.rv == HSM_E_NO_KEY && has_race(run);
+        return rc.rv == HSM_E_NO_KEY
+            && hsm_token_has_login_race(run->tok);
     }
 }
 
 hsm_rc hsm_run(const struct hsm_run *run, hsm_run_fn fn, void *arg)
 {
-    unsigned int generation = hsm_library_generation(run->tok->lib);
-    unsigned int tries = has_race(run) ? TRIES_WITH_RACE : TRIES;
-    unsigned int epoch = 0;
-    hsm_rc rc = try_once(run, fn, arg, &epoch);
+    struct attempt a;
+    hsm_rc rc = try_once(run, fn, arg, &a);
 
-    for (unsigned int i = 1; i < tries && !hsm_ok(rc); i++) {
-        if (!recover(run, rc, epoch, generation)) {
+    for (unsigned int i = 1; !hsm_ok(rc) && may_repeat(run, &a, rc, i); i++) {
+        if (!recover(run, rc, &a)) {
             break;
         }
         hsm_log(HSM_LOG_INFO, "token %s: trying again after %s from %s",
@@ -98,8 +133,7 @@ hsm_rc hsm_run(const struct hsm_run *run, hsm_run_fn fn, void *arg)
         if (i > 1) {
             hsm_pause_ms(2 * i + (unsigned int)getpid() % 7u);
         }
-        generation = hsm_library_generation(run->tok->lib);
-        rc = try_once(run, fn, arg, &epoch);
+        rc = try_once(run, fn, arg, &a);
     }
     return hsm_blame(rc, "token \"%s\"", run->tok->id.label);
 }

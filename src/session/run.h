@@ -15,16 +15,19 @@ struct hsm_run {
     const struct hsm_cred *cred;            /* or NULL */
     enum hsm_session_kind kind;
     bool login;                 /* log in first */
+    bool once;                  /* what fn does must not be done twice */
 };
 
 /* What is to be done. May be called again, when it failed with a STALE class:
- * then with another session, or after a login, or with a restarted module. */
+ * then with another session, or after a login, or with a restarted module. It
+ * sets s->acting when its searches are over and the act itself begins. */
 typedef hsm_rc (*hsm_run_fn)(struct hsm_session *s, void *arg);
 
 /*
- * Runs fn. A failure of a STALE class is repaired and tried once more (a few
- * times with pauses on tokens that are known to disturb each other's logins);
- * any other is returned, with the token's name as where.
+ * Runs fn. A failure of a STALE class is repaired and tried once more (logins
+ * and searches a few times, with pauses, on tokens where those are known to
+ * disturb each other); any other is returned, with the token's name as where.
+ * With once, an act is repeated only if the token did not even begin it.
  */
 HSM_CHECKED hsm_rc hsm_run(const struct hsm_run *run, hsm_run_fn fn,
                            void *arg);

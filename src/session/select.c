@@ -118,12 +118,22 @@ static void collect(struct hsm_library *lib, const struct hsm_uri *uri,
     }
 }
 
+/* Leaves the first len bytes of what was seen. */
+static void forget_seen(struct misses *m, size_t len)
+{
+    if (m->seen.len > len) {
+        m->seen.p[len] = '\0';
+        m->seen.len = len;
+    }
+}
+
 /* The tokens of one module: those that are known, else after a scan. */
 static hsm_rc ask(struct hsm_context *ctx, struct hsm_library *lib,
                   const struct hsm_uri *uri, struct hsm_tokens *out,
                   struct misses *m)
 {
     size_t before = out->n;
+    size_t seen = m->seen.len;
 
     TRY(hsm_context_ready(ctx, lib));
     if (!hsm_uri_matches_library(uri, &lib->info)) {
@@ -132,7 +142,7 @@ static hsm_rc ask(struct hsm_context *ctx, struct hsm_library *lib,
     collect(lib, uri, out, m);
     if (out->n == before) {
         TRY(hsm_token_scan(lib));
-        hsm_buf_clear(&m->seen);
+        forget_seen(m, seen);
         collect(lib, uri, out, m);
     }
     return HSM_OK;

@@ -41,10 +41,8 @@ void hsm_session_close(struct hsm_session *s)
 {
     /* What another process opened, or the module's former life, is not ours
      * to close; its handle may by now be somebody else's. */
-    if (s->fork_epoch == hsm_fork_epoch()
-        && s->generation == hsm_library_generation(s->tok->lib)
-        && hsm_library_is_ready(s->tok->lib)) {
-        hsm_rc rc = hsm_call(s->tok->lib, C_CloseSession, (s->h));
+    if (hsm_session_is_alive(s)) {
+        hsm_rc rc = hsm_session_call(s, C_CloseSession, (s->h));
 
         (void)rc;       /* it is gone either way */
     }

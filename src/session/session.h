@@ -20,8 +20,22 @@ struct hsm_session {
     unsigned int fork_epoch;
     bool rw;
     bool dirty;
+    bool acting;                /* see run.h */
     struct hsm_session *next;   /* in the pool */
 };
+
+/* The module still knows the session, for all that we did to the module. */
+static inline bool hsm_session_is_alive(const struct hsm_session *s)
+{
+    return s->fork_epoch == hsm_fork_epoch()
+        && s->generation == hsm_library_generation(s->tok->lib)
+        && hsm_library_is_ready(s->tok->lib);
+}
+
+/* hsm_call() with a session: hsm_session_call(s, C_Sign, (s->h, …)). One that
+ * is not alive is CKR_SESSION_HANDLE_INVALID, and nothing is called. */
+#define hsm_session_call(s, fn, args) \
+    hsm_gate_call_((s)->tok->lib, hsm_session_is_alive(s), fn, args)
 
 enum hsm_session_kind { HSM_RO, HSM_RW };
 

@@ -267,7 +267,7 @@ static void test_rows(void)
     for (size_t i = 0; i < n; i++) {
         test_row(&rows[i]);
         ordered = ordered && (i == 0 || rows[i - 1].rv < rows[i].rv);
-        own += rows[i].rv > HSM_RV(0) && rows[i].rv <= HSM_E_KEY_USE;
+        own += rows[i].rv > HSM_RV(0) && rows[i].rv <= HSM_E_PARAMETER;
     }
     ok(ordered, "in order, so that no value is there twice");
     for (size_t i = 0; i < n; i++) {
@@ -277,7 +277,7 @@ static void test_rows(void)
             }
         }
     }
-    is_int(own, (long long)(HSM_E_KEY_USE - HSM_RV(0)),
+    is_int(own, (long long)(HSM_E_PARAMETER - HSM_RV(0)),
            "every value of the core has a row");
     is_int((long long)(n - own), 105, "every value of Cryptoki has a row");
 }
@@ -374,7 +374,12 @@ static void test_words(void)
     is_str(hsm_detail(), "no key", "fail: words");
     rc = hsm_blame(rc, "token \"%s\"", "inner");
     rc = hsm_blame(rc, "token \"%s\"", "outer");
-    is_str(hsm_where(), "token \"inner\"", "the first to blame is heard");
+    rc = hsm_blame(rc, "token \"%s\"", "inner");
+    is_str(hsm_where(), "token \"inner\", token \"outer\"",
+           "who blames is heard, the innermost first, each once");
+    rc = hsm_blame(rc, "no key");
+    is_str(hsm_where(), "token \"inner\", token \"outer\"",
+           "what the words say is not repeated");
     ok(rc.rv == HSM_E_NO_KEY && strcmp(rc.at, "here") == 0,
        "blame hands the result on");
     pthread_create(&t, NULL, other_thread, &empty);

@@ -13,6 +13,13 @@
  * in the order of CK_FUNCTION_LIST. A file that is shorter is made longer and
  * filled in; counts that it has stay. COUNT_LATENCY_US delays each call but
  * C_GetFunctionList. Without COUNT_FILE nothing is counted.
+ *
+ * What the real module does not do by itself can be had too:
+ *      COUNT_FLAGS         CKF_ bits that every token shows besides its own
+ *      COUNT_FAIL          NAME=CKR NAME=CKR …: these fail, and go no further
+ *      COUNT_KEYPAD_PIN    C_Login without a PIN sends this one, as if it had
+ *                          been typed at the device; one with a PIN fails
+ * Numbers as strtoul() reads them.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -169,6 +176,9 @@ static pthread_once_t count_once = PTHREAD_ONCE_INIT;
 static CK_FUNCTION_LIST *count_real;
 static struct count_file *count_map;
 static long count_latency_us;
+static CK_FLAGS count_flags;
+static CK_RV count_fail[COUNT_N];
+static const char *count_keypad_pin;
 
 static void count_open(const char *path)
 {
@@ -193,11 +203,42 @@ static void count_open(const char *path)
     count_map->magic = COUNT_MAGIC;
 }
 
+/* "C_Login=0xa4 C_Sign=0x30" */
+static void count_read_failures(const char *text)
+{
+    while (text != NULL && *text != '\0') {
+        size_t len = strcspn(text, "=");
+        size_t i = 0;
+        char *end = NULL;
+
+        while (i < COUNT_N && (strncmp(count_names[i], text, len) != 0
+                               || count_names[i][len] != '\0')) {
+            i++;
+        }
+        if (i == COUNT_N || text[len] != '=') {
+            fprintf(stderr, "count-pkcs11: bad COUNT_FAIL at %s\n", text);
+            _exit(99);
+        }
+        count_fail[i] = strtoul(text + len + 1, &end, 0);
+        text = end + strspn(end, " ");
+    }
+}
+
+static void count_read_environment(void)
+{
+    const char *latency = getenv("COUNT_LATENCY_US");
+    const char *flags = getenv("COUNT_FLAGS");
+
+    count_latency_us = latency != NULL ? strtol(latency, NULL, 10) : 0;
+    count_flags = flags != NULL ? strtoul(flags, NULL, 0) : 0;
+    count_keypad_pin = getenv("COUNT_KEYPAD_PIN");
+    count_read_failures(getenv("COUNT_FAIL"));
+}
+
 static void count_setup(void)
 {
     const char *path = getenv("COUNT_MODULE");
     const char *file = getenv("COUNT_FILE");
-    const char *latency = getenv("COUNT_LATENCY_US");
     CK_C_GetFunctionList get = NULL;
     void *handle = NULL;
 
@@ -219,9 +260,7 @@ static void count_setup(void)
     if (file != NULL) {
         count_open(file);
     }
-    if (latency != NULL) {
-        count_latency_us = strtol(latency, NULL, 10);
-    }
+    count_read_environment();
 }
 
 static void count_one(enum count_index which)
@@ -243,10 +282,41 @@ static void count_one(enum count_index which)
     static CK_RV count_##name params \
     { \
         count_one(COUNT_##name); \
+        if (count_fail[COUNT_##name] != CKR_OK) { \
+            return count_fail[COUNT_##name]; \
+        } \
         return count_real->name args; \
     }
 COUNT_ALL(X)
 #undef X
+
+static CK_RV count_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
+{
+    CK_RV rv = count_C_GetTokenInfo(slot, info);
+
+    if (rv == CKR_OK) {
+        info->flags |= count_flags;
+    }
+    return rv;
+}
+
+static CK_RV count_login(CK_SESSION_HANDLE s, CK_USER_TYPE user, CK_BYTE *pin,
+                         CK_ULONG len)
+{
+    CK_BYTE typed[64];
+    size_t n;
+
+    if (count_keypad_pin == NULL) {
+        return count_C_Login(s, user, pin, len);
+    }
+    n = strlen(count_keypad_pin);
+    if (pin != NULL || n > sizeof(typed)) {
+        count_one(COUNT_C_Login);
+        return CKR_ARGUMENTS_BAD;
+    }
+    memcpy(typed, count_keypad_pin, n);
+    return count_C_Login(s, user, typed, n);
+}
 
 CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
     __attribute__((visibility("default")));
@@ -269,6 +339,8 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
         return CKR_ARGUMENTS_BAD;
     }
     count_one(COUNT_C_GetFunctionList);
+    count_list.C_GetTokenInfo = count_token_info;
+    count_list.C_Login = count_login;
     *list = &count_list;
     return CKR_OK;
 }

@@ -8,6 +8,7 @@ package P11::Count;
 use strict;
 use warnings;
 
+use File::Copy ();
 use P11::Test ();
 
 # In two halves: Perl warns of longer hexadecimal numbers.
@@ -18,16 +19,26 @@ my $count = 0;
 # Not part of a budget: how a module is opened, not what is done with it.
 my %free = map { $_ => 1 } qw(C_GetFunctionList C_GetInfo);
 
-# P11::Count->new(TOKEN, latency_us => N): counts what goes to its module.
+# What the module can feign besides, as tests/c/count_module.c tells.
+my %feigned = (latency_us => 'COUNT_LATENCY_US', flags => 'COUNT_FLAGS',
+               fail => 'COUNT_FAIL', keypad_pin => 'COUNT_KEYPAD_PIN');
+
+# P11::Count->new(TOKEN, OPTIONS…): counts what goes to its module. Options:
+#   latency_us  microseconds that each call takes longer
+#   flags       CKF_ bits that tokens show besides their own
+#   fail        'C_Login=0xa4 …': functions that fail, and how
+#   keypad_pin  what is typed at the device when C_Login has no PIN
 sub new {
     my ($class, $token, %options) = @_;
-    my $module = P11::Test::builddir() . '/tests/c/.libs/count-pkcs11.so';
     my $file = P11::Test::scratch() . '/count-' . ++$count;
+    # Processes under another user count too, and get here if nowhere else.
+    my $module = "$file.so";
+    File::Copy::copy(P11::Test::builddir() . '/tests/c/.libs/count-pkcs11.so',
+                     $module) or die "$module: $!\n";
     P11::Test::spew($file, '');
-    # Processes under another user count too.
     chmod 0666, $file or die "$file: $!\n";
     return bless { token => $token, module => $module, file => $file,
-                   latency => $options{latency_us} }, $class;
+                   options => \%options }, $class;
 }
 
 sub module { return $_[0]{module} }
@@ -36,8 +47,8 @@ sub env {
     my ($self) = @_;
     return (COUNT_MODULE => $self->{token}->module,
             COUNT_FILE => $self->{file},
-            defined $self->{latency}
-                ? (COUNT_LATENCY_US => $self->{latency}) : ());
+            map { ($feigned{$_} => $self->{options}{$_}) }
+                sort keys %{ $self->{options} });
 }
 
 # A token like the one counted, but reached through the counting module.

@@ -20,7 +20,9 @@ use Time::HiRes ();
 our @EXPORT = qw(
     top builddir module_file scratch slurp spew
     run run_in ok_run fails_with openssl ok_openssl openssl_fails
+    openssl_refuses
     start_server stop_server wait_for free_port have needs
+    start_jobs finish_jobs
 );
 
 my $top = $ENV{P11_TOP}
@@ -222,7 +224,8 @@ sub fails_with {
 }
 
 # openssl([{ how },] COMMAND, ARGUMENTS…); how may have providers => [NAMES],
-# which are put behind the command, with where to find ours.
+# which are put behind the command, with where to find ours, and as =>
+# [COMMAND…], which runs the openssl command.
 sub openssl_command {
     my ($how, $command, @arguments) = @_;
     my @providers = map { ('-provider', $_) } @{ $how->{providers} // [] };
@@ -230,7 +233,8 @@ sub openssl_command {
     # OPENSSL_MODULES replaces the only place that is searched: modules of
     # OpenSSL's own (legacy) are not needed here; default and base are built in.
     return ({ %$how, env => \%env },
-            have('openssl') // 'openssl', $command, @providers, @arguments);
+            @{ $how->{as} // [] }, have('openssl') // 'openssl', $command,
+            @providers, @arguments);
 }
 
 sub openssl {
@@ -251,6 +255,29 @@ sub openssl_fails {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my ($new_how, @command) = openssl_command($how, @arguments);
     return fails_with($new_how, $name, $patterns, @command);
+}
+
+# openssl_refuses([{ how },] NAME, PATTERN(S), ARGUMENTS…): it fails with one
+# entry of ours on the error queue, no more, and every pattern is in that one.
+# The result has it as "entry".
+sub openssl_refuses {
+    my ($how, $name, $patterns, @arguments) = split_how(@_);
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my ($new_how, @command) = openssl_command($how, @arguments);
+    my $result = run_in($new_how, @command);
+    my @entries = grep { /:pkcs11:/ } split /\n/, $result->{err};
+    my @patterns = ref $patterns eq 'ARRAY' ? @$patterns : ($patterns);
+    my $entry = $result->{entry} = $entries[0] // '';
+    my @unsaid = grep { $entry !~ $_ } @patterns;
+
+    Test::More::ok($result->{status} > 0 && $result->{signal} == 0
+                   && @entries == 1 && !@unsaid, $name) or do {
+        show($result);
+        Test::More::diag(@entries . ' entries are ours, not 1')
+            if @entries != 1;
+        Test::More::diag("not said: $_") for @unsaid;
+    };
+    return $result;
 }
 
 # start_server([{ how },] NAME, COMMAND…): in the background, in a process
@@ -278,6 +305,29 @@ sub stop_server {
     my $status = reap($pid, 10);
     kill 'KILL', -$pid;         # what it may have left behind
     return $status;
+}
+
+# start_jobs(N, sub { … }): N processes at once; each calls it with its number
+# and ends with the exit status that it returns.
+sub start_jobs {
+    my ($n, $job) = @_;
+    my @pids;
+    for my $i (1 .. $n) {
+        my $pid = fork // die "fork: $!\n";
+        if ($pid == 0) {
+            # Not the parent's: its servers and its folder stay.
+            POSIX::_exit(eval { $job->($i) } // 255);
+        }
+        push @pids, $pid;
+    }
+    return @pids;
+}
+
+# Their exit statuses: -1 for one that took longer and was killed.
+sub finish_jobs {
+    my ($seconds, @pids) = @_;
+    return map { my $status = reap($_, $seconds);
+                 defined $status ? ($status & 127) || $status >> 8 : -1 } @pids;
 }
 
 # Asks every 20 ms until it is true; false after so many seconds.

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An application of OpenSSL that knows nothing of us and does what it is told:
+ *
+ *     use_key STEP…           as: use_key load=pkcs11:object=a sign=10 free
+ *
+ * Steps are done in turn; the first that fails ends the program with status 1.
+ * Some are followed by steps of their own, in brackets that are words of their
+ * own: fork=30,4 [ sign=3 ]. The table at the end says what there is.
+ *
+ * Every process is ended by SIGALRM after a while (ALARM seconds).
+ */
+#include "tests/c/use_key.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <openssl/crypto.h>
+
+#define THREADS_MAX 64
+#define ALARM 60
+
+struct thread {
+    pthread_t id;
+    struct worker worker;
+    struct step step;
+    bool good;
+};
+
+static struct thread signer[THREADS_MAX];
+static unsigned int n_signers;
+static atomic_bool stopping;
+static atomic_bool leaving;     /* failures of threads are expected */
+
+static bool run_steps(struct worker *w, char **word, char **end);
+
+/* ---- threads ---- */
+
+static void start(struct worker *w, unsigned int i, const struct step *s,
+                  void *(*run)(void *))
+{
+    struct thread *t = &signer[i];
+
+    t->worker = *w;
+    t->worker.index = i;
+    t->worker.n_providers = 0;
+    t->step = *s;
+    t->good = false;
+    for (size_t k = 0; k < w->n_keys; k++) {
+        EVP_PKEY_up_ref(w->key[k].own);
+        EVP_PKEY_up_ref(w->key[k].public);
+    }
+    if (pthread_create(&t->id, NULL, run, t) != 0) {
+        fail("no thread", "");
+        abort();
+    }
+}
+
+static bool join_all(void)
+{
+    bool good = true;
+
+    for (unsigned int i = 0; i < n_signers; i++) {
+        pthread_join(signer[i].id, NULL);
+        good = signer[i].good && good;
+    }
+    n_signers = 0;
+    return good;
+}
+
+static bool start_all(struct worker *w, const struct step *s,
+                      void *(*run)(void *))
+{
+    unsigned int n = number(s->arg, 0, 1);
+
+    if (n_signers > 0 || n > THREADS_MAX) {
+        return fail("too many threads", s->arg);
+    }
+    n_signers = n;
+    for (unsigned int i = 0; i < n; i++) {
+        start(w, i, s, run);
+    }
+    return true;
+}
+
+static void *sign_on(void *arg)
+{
+    struct thread *t = arg;
+    unsigned char sig[SIGNATURE_MAX];
+    size_t len = 0;
+    unsigned int i = 0;
+
+    t->good = true;
+    while (t->good && !stopping) {
+        t->good = sign(&t->worker, &t->worker.key[i++ % t->worker.n_keys], sig,
+                       &len);
+    }
+    /* In a process that ends, libcrypto may be gone: nothing is freed. */
+    if (!t->good && !leaving) {
+        fail("a thread's signature failed", "");
+    }
+    while (leaving) {
+        pause();
+    }
+    step_free(&t->worker, NULL);
+    return NULL;
+}
+
+static bool step_threads(struct worker *w, const struct step *s)
+{
+    stopping = false;
+    return w->n_keys > 0 && start_all(w, s, sign_on);
+}
+
+static bool step_stop(struct worker *w, const struct step *s)
+{
+    (void)w;
+    (void)s;
+    stopping = true;
+    return join_all();
+}
+
+static void *run_thread(void *arg)
+{
+    struct thread *t = arg;
+
+    t->good = run_steps(&t->worker, t->step.body, t->step.body_end);
+    step_free(&t->worker, NULL);
+    return NULL;
+}
+
+static bool step_in(struct worker *w, const struct step *s)
+{
+    return s->body != NULL && start_all(w, s, run_thread) && join_all();
+}
+
+/* ---- processes ---- */
+
+static bool judge_child(int status)
+{
+    char text[40];
+
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+        return true;
+    }
+    if (WIFSIGNALED(status)) {
+        snprintf(text, sizeof(text), "signal %d%s", WTERMSIG(status),
+                 WTERMSIG(status) == SIGALRM ? " (it hangs)" : "");
+    } else {
+        snprintf(text, sizeof(text), "status %d", WEXITSTATUS(status));
+    }
+    return fail("a child ended with", text);
+}
+
+static bool reap(unsigned int n)
+{
+    bool good = true;
+    int status = 0;
+
+    for (; n > 0 && waitpid(-1, &status, 0) > 0; n--) {
+        good = judge_child(status) && good;
+    }
+    return good && (n == 0 || fail("children are missing", ""));
+}
+
+static void become_child(struct worker *w, unsigned int index,
+                         const struct step *s)
+{
+    alarm(ALARM);
+    n_signers = 0;
+    w->index = index;
+    exit(run_steps(w, s->body, s->body_end) ? 0 : 1);
+}
+
+static bool step_fork(struct worker *w, const struct step *s)
+{
+    unsigned int n = number(s->arg, 0, 1);
+    unsigned int at_once = number(s->arg, 1, 1);
+    bool good = true;
+
+    if (s->body == NULL) {
+        return fail("fork without steps", "");
+    }
+    fflush(NULL);
+    for (unsigned int i = 0; i < n; i++) {
+        pid_t pid = 0;
+
+        if (i >= at_once) {
+            good = reap(1) && good;
+        }
+        pid = fork();
+        if (pid == 0) {
+            become_child(w, i, s);
+        }
+        if (pid < 0) {
+            return fail("fork", s->arg);
+        }
+    }
+    return reap(n < at_once ? n : at_once) && good;
+}
+
+/* As daemons do; who wants to know its end says "adopt" before and "reap". */
+static bool step_daemon(struct worker *w, const struct step *s)
+{
+    (void)w;
+    (void)s;
+    if (daemon(1, 1) != 0) {
+        return fail("daemon", "");
+    }
+    alarm(ALARM);
+    n_signers = 0;
+    return true;
+}
+
+static bool step_adopt(struct worker *w, const struct step *s)
+{
+    (void)w;
+    (void)s;
+    return prctl(PR_SET_CHILD_SUBREAPER, 1) == 0;
+}
+
+static bool step_reap(struct worker *w, const struct step *s)
+{
+    (void)w;
+    return reap(number(s->arg, 0, 1));
+}
+
+static bool step_sleep(struct worker *w, const struct step *s)
+{
+    (void)w;
+    usleep(number(s->arg, 0, 1) * 1000);
+    return true;
+}
+
+static bool step_input(struct worker *w, const struct step *s)
+{
+    (void)w;
+    (void)s;
+    while (getchar() != EOF) {
+    }
+    return true;
+}
+
+static bool step_exit(struct worker *w, const struct step *s)
+{
+    (void)w;
+    leaving = true;
+    if (s->name[0] == '_') {
+        _exit((int)number(s->arg, 0, 0));
+    }
+    exit((int)number(s->arg, 0, 0));
+}
+
+static bool step_cleanup(struct worker *w, const struct step *s)
+{
+    (void)w;
+    (void)s;
+    leaving = true;
+    OPENSSL_cleanup();
+    return true;
+}
+
+/* ---- providers, contexts, memory ---- */
+
+static bool step_provider(struct worker *w, const struct step *s)
+{
+    OSSL_PROVIDER *p = NULL;
+
+    if (w->n_providers < PROVIDERS_MAX) {
+        p = OSSL_PROVIDER_load(w->ctx, s->arg);
+    }
+    if (p == NULL) {
+        return fail("provider", s->arg);
+    }
+    w->provider[w->n_providers++] = p;
+    return true;
+}
+
+static bool step_unload(struct worker *w, const struct step *s)
+{
+    (void)s;
+    while (w->n_providers > 0) {
+        if (!OSSL_PROVIDER_unload(w->provider[--w->n_providers])) {
+            return fail("unload", "");
+        }
+    }
+    return true;
+}
+
+/* A context of its own for the steps in brackets, with openssl.cnf. */
+static bool step_context(struct worker *w, const struct step *s)
+{
+    OSSL_LIB_CTX *outer = w->ctx;
+    bool good = false;
+
+    w->ctx = OSSL_LIB_CTX_new();
+    good = w->ctx != NULL
+           && (s->arg[0] == '\0' || OSSL_LIB_CTX_load_config(w->ctx, s->arg))
+           && run_steps(w, s->body, s->body_end);
+    OSSL_LIB_CTX_free(w->ctx);
+    w->ctx = outer;
+    return good || fail("in the context of", s->arg);
+}
+
+static bool step_repeat(struct worker *w, const struct step *s)
+{
+    for (unsigned int i = 0; i < number(s->arg, 0, 1); i++) {
+        if (!run_steps(w, s->body, s->body_end)) {
+            return fail("repeat", s->arg);
+        }
+    }
+    return true;
+}
+
+static long resident_kib(void)
+{
+    char text[100];
+    long pages = 0;
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    sscanf(text, "%*s %ld", &pages);
+    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+static bool step_mark(struct worker *w, const struct step *s)
+{
+    (void)s;
+    w->resident_kib = resident_kib();
+    return true;
+}
+
+static bool step_grown(struct worker *w, const struct step *s)
+{
+    (void)s;
+    printf("%ld\n", resident_kib() - w->resident_kib);
+    return true;
+}
+
+/* ---- the table ---- */
+
+static const struct {
+    const char *name;
+    bool (*run)(struct worker *w, const struct step *s);
+} steps[] = {
+    { "load", step_load },      /* =URI, =FILE; of "A B" the nth takes one */
+    { "refused", step_refused },    /* =URI, =FILE: cannot be loaded */
+    { "answer", step_answer },  /* =PIN, to every question; prints "asked" */
+    { "is", step_is },          /* =FILE: the key loaded last is this one */
+    { "free", step_free },      /* all keys */
+    { "sign", step_sign },      /* =N, each with every key */
+    { "verify", step_verify },  /* =N, and a wrong signature once */
+    { "derive", step_derive },  /* =N, with the first key */
+    { "unverified", step_unverified },  /* signatures from here on */
+    { "pss", step_pss },        /* RSA signatures from here on */
+    { "threads", step_threads },    /* =N start to sign */
+    { "stop", step_stop },          /* and end, all signatures good */
+    { "in", step_in },          /* =N threads do [ STEPS ] */
+    { "fork", step_fork },      /* =N[,AT ONCE] children do [ STEPS ] */
+    { "daemon", step_daemon },  /* goes on in the background */
+    { "adopt", step_adopt },    /* orphans below become our children */
+    { "reap", step_reap },      /* =N of them end well */
+    { "repeat", step_repeat },  /* =N times [ STEPS ] */
+    { "context", step_context },    /* [=CONF]: [ STEPS ] in a new one */
+    { "provider", step_provider },  /* =NAME */
+    { "unload", step_unload },      /* what "provider" loaded */
+    { "cleanup", step_cleanup },    /* OPENSSL_cleanup() */
+    { "exit", step_exit },      /* [=STATUS]; the end of the steps returns */
+    { "_exit", step_exit },
+    { "sleep", step_sleep },    /* =MILLISECONDS */
+    { "input", step_input },    /* waits for the end of the standard input */
+    { "mark", step_mark },      /* the memory in use now */
+    { "grown", step_grown },    /* prints by how many KiB it has grown */
+};
+
+static bool run_step(struct worker *w, struct step *s)
+{
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        if (strcmp(s->name, steps[i].name) == 0) {
+            return steps[i].run(w, s);
+        }
+    }
+    return fail("no such step:", s->name);
+}
+
+/* The bracket that closes the one at word. */
+static char **closing(char **word, char **end)
+{
+    int depth = 0;
+
+    for (; word < end; word++) {
+        depth += strcmp(*word, "[") == 0 ? 1 : 0;
+        depth -= strcmp(*word, "]") == 0 ? 1 : 0;
+        if (depth == 0) {
+            return word;
+        }
+    }
+    return NULL;
+}
+
+static bool run_steps(struct worker *w, char **word, char **end)
+{
+    while (word < end) {
+        char name[20];
+        struct step s = { .name = name, .arg = strchr(*word, '=') };
+
+        snprintf(name, sizeof(name), "%.*s", (int)strcspn(*word, "="), *word);
+        s.arg = s.arg != NULL ? s.arg + 1 : "";
+        word++;
+        if (word < end && strcmp(*word, "[") == 0) {
+            s.body = word + 1;
+            s.body_end = closing(word, end);
+            if (s.body_end == NULL) {
+                return fail("no closing bracket:", s.name);
+            }
+            word = s.body_end + 1;
+        }
+        if (!run_step(w, &s)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    static struct worker w;
+
+    alarm(ALARM);
+    return argc > 1 && run_steps(&w, argv + 1, argv + argc) ? 0 : 1;
+}

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What use_key.c does with keys: loading them, signing, key agreement. What was
+ * signed is verified in the default provider of a library context that has no
+ * configuration, with the public key as exported when loaded.
+ */
+#ifndef TESTS_USE_KEY_H
+#define TESTS_USE_KEY_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/provider.h>
+#include <openssl/rsa.h>
+#include <openssl/store.h>
+#include <openssl/ui.h>
+
+#define KEYS_MAX 64
+#define PROVIDERS_MAX 8
+#define SIGNATURE_MAX 1024
+
+struct key {
+    EVP_PKEY *own;
+    EVP_PKEY *public;           /* in the judge's context */
+};
+
+/* What a process or a thread works with. */
+struct worker {
+    OSSL_LIB_CTX *ctx;          /* NULL: the default one */
+    OSSL_PROVIDER *provider[PROVIDERS_MAX];
+    size_t n_providers;
+    struct key key[KEYS_MAX];
+    size_t n_keys;
+    unsigned int index;         /* among its siblings */
+    bool unverified;
+    bool pss;
+    long resident_kib;
+    const char *answer;         /* to who asks for a PIN; NULL: none */
+};
+
+struct step {
+    const char *name;
+    const char *arg;            /* behind "=", or "" */
+    char **body;                /* between the brackets; NULL: none */
+    char **body_end;
+};
+
+static OSSL_LIB_CTX *judge;
+static pthread_once_t judge_once = PTHREAD_ONCE_INIT;
+static bool fail(const char *what, const char *arg)
+{
+    fprintf(stderr, "use_key: %s %s\n", what, arg);
+    ERR_print_errors_fp(stderr);
+    return false;
+}
+
+/* Of "30,4" the first number or the second; a default where it is missing. */
+static unsigned int number(const char *arg, int which, unsigned int missing)
+{
+    const char *at = which == 0 ? arg : strchr(arg, ',');
+
+    if (at == NULL || *at == '\0') {
+        return missing;
+    }
+    return (unsigned int)strtoul(at + (which == 0 ? 0 : 1), NULL, 10);
+}
+
+/* ---- keys ---- */
+
+static void make_judge(void)
+{
+    judge = OSSL_LIB_CTX_new();
+    if (judge == NULL || OSSL_PROVIDER_load(judge, "default") == NULL) {
+        fail("no context to verify in", "");
+        abort();
+    }
+}
+
+static EVP_PKEY *public_of(const EVP_PKEY *own)
+{
+    EVP_PKEY *public = NULL;
+    EVP_PKEY_CTX *ctx = NULL;
+    OSSL_PARAM *params = NULL;
+
+    pthread_once(&judge_once, make_judge);
+    ctx = EVP_PKEY_CTX_new_from_name(judge, EVP_PKEY_get0_type_name(own),
+                                     NULL);
+    if (ctx == NULL || EVP_PKEY_todata(own, EVP_PKEY_PUBLIC_KEY, &params) != 1
+        || EVP_PKEY_fromdata_init(ctx) != 1
+        || EVP_PKEY_fromdata(ctx, &public, EVP_PKEY_PUBLIC_KEY, params) != 1) {
+        public = NULL;
+    }
+    OSSL_PARAM_free(params);
+    EVP_PKEY_CTX_free(ctx);
+    return public;
+}
+
+static int answer(char *buf, int size, int rwflag, void *arg)
+{
+    const struct worker *w = arg;
+    size_t len = w->answer != NULL ? strlen(w->answer) : 0;
+
+    (void)rwflag;
+    printf("asked\n");
+    fflush(stdout);
+    if (len == 0 || len > (size_t)size) {
+        return -1;
+    }
+    memcpy(buf, w->answer, len);
+    return (int)len;
+}
+
+static EVP_PKEY *load_from_store(struct worker *w, UI_METHOD *ui,
+                                 const char *uri)
+{
+    OSSL_STORE_CTX *store =
+        OSSL_STORE_open_ex(uri, w->ctx, NULL, ui, w, NULL, NULL, NULL);
+    EVP_PKEY *found = NULL;
+
+    if (store == NULL || !OSSL_STORE_expect(store, OSSL_STORE_INFO_PKEY)) {
+        OSSL_STORE_close(store);
+        return NULL;
+    }
+    while (found == NULL && !OSSL_STORE_eof(store)) {
+        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
+
+        if (info == NULL) {
+            break;
+        }
+        found = OSSL_STORE_INFO_get1_PKEY(info);
+        OSSL_STORE_INFO_free(info);
+    }
+    OSSL_STORE_close(store);
+    return found;
+}
+
+static EVP_PKEY *load_from_file(struct worker *w, const char *path)
+{
+    EVP_PKEY *found = NULL;
+    FILE *in = fopen(path, "re");
+
+    if (in == NULL) {
+        return NULL;
+    }
+    found = PEM_read_PrivateKey_ex(in, NULL, answer, w, w->ctx, NULL);
+    fclose(in);
+    return found;
+}
+
+static EVP_PKEY *load(struct worker *w, const char *name)
+{
+    UI_METHOD *ui = NULL;
+    EVP_PKEY *found = NULL;
+
+    if (strstr(name, "pkcs11:") != name) {
+        return load_from_file(w, name);
+    }
+    ui = UI_UTIL_wrap_read_pem_callback(answer, 0);
+    found = load_from_store(w, ui, name);
+    UI_destroy_method(ui);
+    return found;
+}
+
+/* The index-th of the names that blanks separate, counted round. */
+static char *pick(const char *names, unsigned int index)
+{
+    size_t n = 0;
+    char *copy = strdup(names), *rest = copy, *word = NULL, *picked = NULL;
+    char *all[KEYS_MAX];
+
+    if (copy == NULL) {
+        return NULL;
+    }
+    while (n < KEYS_MAX && (word = strsep(&rest, " ")) != NULL) {
+        all[n++] = word;
+    }
+    picked = strdup(all[index % n]);
+    free(copy);
+    return picked;
+}
+
+static bool step_load(struct worker *w, const struct step *s)
+{
+    struct key key = { NULL, NULL };
+    char *name = pick(s->arg, w->index);
+
+    if (name == NULL || w->n_keys == KEYS_MAX) {
+        free(name);
+        return fail("too many keys:", s->arg);
+    }
+    key.own = load(w, name);
+    key.public = key.own != NULL ? public_of(key.own) : NULL;
+    if (key.public == NULL) {
+        fail("no key:", name);
+        EVP_PKEY_free(key.own);
+        free(name);
+        return false;
+    }
+    free(name);
+    w->key[w->n_keys++] = key;
+    return true;
+}
+
+/* Cannot be loaded, and why not is told. */
+static bool step_refused(struct worker *w, const struct step *s)
+{
+    char *name = pick(s->arg, w->index);
+    EVP_PKEY *key = name != NULL ? load(w, name) : NULL;
+
+    free(name);
+    ERR_print_errors_fp(stderr);
+    EVP_PKEY_free(key);
+    return key == NULL || fail("is not refused:", s->arg);
+}
+
+static bool step_answer(struct worker *w, const struct step *s)
+{
+    w->answer = s->arg;
+    return true;
+}
+
+static bool step_free(struct worker *w, const struct step *s)
+{
+    (void)s;
+    while (w->n_keys > 0) {
+        w->n_keys--;
+        EVP_PKEY_free(w->key[w->n_keys].own);
+        EVP_PKEY_free(w->key[w->n_keys].public);
+    }
+    return true;
+}
+
+/* The key loaded last is the one in the file, which holds a public key. */
+static bool step_is(struct worker *w, const struct step *s)
+{
+    BIO *in = BIO_new_file(s->arg, "r");
+    EVP_PKEY *want = NULL;
+    bool same = false;
+
+    pthread_once(&judge_once, make_judge);
+    want = in != NULL ? PEM_read_bio_PUBKEY_ex(in, NULL, NULL, NULL, judge,
+                                               NULL) : NULL;
+    BIO_free(in);
+    if (want != NULL && w->n_keys > 0) {
+        same = EVP_PKEY_eq(w->key[w->n_keys - 1].public, want) == 1;
+    }
+    EVP_PKEY_free(want);
+    return same || fail("not the key of", s->arg);
+}
+
+/* ---- operations ---- */
+
+static EVP_MD_CTX *begin(struct worker *w, EVP_PKEY *key, bool sign,
+                         OSSL_LIB_CTX *where)
+{
+    EVP_PKEY_CTX *pctx = NULL;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    int good = 0;
+
+    if (ctx != NULL) {
+        good = sign ? EVP_DigestSignInit_ex(ctx, &pctx, "SHA256", where, NULL,
+                                            key, NULL)
+                    : EVP_DigestVerifyInit_ex(ctx, &pctx, "SHA256", where,
+                                              NULL, key, NULL);
+    }
+    if (good == 1 && w->pss && EVP_PKEY_is_a(key, "RSA")) {
+        good = EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING);
+    }
+    if (good != 1) {
+        EVP_MD_CTX_free(ctx);
+        return NULL;
+    }
+    return ctx;
+}
+
+static bool verify(struct worker *w, EVP_PKEY *key, OSSL_LIB_CTX *where,
+                   const unsigned char *sig, size_t len)
+{
+    static const unsigned char data[] = "what is signed";
+    EVP_MD_CTX *ctx = begin(w, key, false, where);
+    bool good = ctx != NULL
+                && EVP_DigestVerify(ctx, sig, len, data, sizeof(data)) == 1;
+
+    EVP_MD_CTX_free(ctx);
+    return good;
+}
+
+static bool sign(struct worker *w, const struct key *key, unsigned char *sig,
+                 size_t *len)
+{
+    static const unsigned char data[] = "what is signed";
+    EVP_MD_CTX *ctx = begin(w, key->own, true, w->ctx);
+    bool good = false;
+
+    *len = SIGNATURE_MAX;
+    good = ctx != NULL
+           && EVP_DigestSign(ctx, sig, len, data, sizeof(data)) == 1;
+    EVP_MD_CTX_free(ctx);
+    return good && (w->unverified
+                    || verify(w, key->public, judge, sig, *len));
+}
+
+static bool step_sign(struct worker *w, const struct step *s)
+{
+    unsigned char sig[SIGNATURE_MAX];
+    size_t len = 0;
+
+    for (unsigned int i = 0; i < number(s->arg, 0, 1); i++) {
+        for (size_t k = 0; k < w->n_keys; k++) {
+            if (!sign(w, &w->key[k], sig, &len)) {
+                return fail("signature failed:", s->arg);
+            }
+        }
+    }
+    return w->n_keys > 0 || fail("no key to sign with", "");
+}
+
+/* Signs once, verifies so often, with the key as it was loaded. */
+static bool step_verify(struct worker *w, const struct step *s)
+{
+    unsigned char sig[SIGNATURE_MAX];
+    size_t len = 0;
+
+    if (w->n_keys == 0 || !sign(w, &w->key[0], sig, &len)) {
+        return fail("signature failed", "");
+    }
+    for (unsigned int i = 0; i < number(s->arg, 0, 1); i++) {
+        if (!verify(w, w->key[0].own, w->ctx, sig, len)) {
+            return fail("verification failed", "");
+        }
+    }
+    sig[len - 1] ^= 1;
+    return !verify(w, w->key[0].own, w->ctx, sig, len)
+           || fail("a wrong signature is taken", "");
+}
+
+static bool agree(OSSL_LIB_CTX *where, EVP_PKEY *own, EVP_PKEY *peer,
+                  unsigned char *secret, size_t *len)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(where, own, NULL);
+    bool good = ctx != NULL && EVP_PKEY_derive_init(ctx) == 1
+                && EVP_PKEY_derive_set_peer(ctx, peer) == 1
+                && EVP_PKEY_derive(ctx, secret, len) == 1;
+
+    EVP_PKEY_CTX_free(ctx);
+    return good;
+}
+
+/* Key agreement with a key pair of software: both sides get the same. */
+static bool step_derive(struct worker *w, const struct step *s)
+{
+    unsigned char ours[SIGNATURE_MAX], theirs[SIGNATURE_MAX];
+
+    for (unsigned int i = 0; i < number(s->arg, 0, 1); i++) {
+        size_t our_len = sizeof(ours), their_len = sizeof(theirs);
+        EVP_PKEY_CTX *ctx =
+            w->n_keys > 0
+            ? EVP_PKEY_CTX_new_from_pkey(judge, w->key[0].public, NULL) : NULL;
+        EVP_PKEY *peer = NULL;
+        bool good = ctx != NULL && EVP_PKEY_keygen_init(ctx) == 1
+                    && EVP_PKEY_generate(ctx, &peer) == 1
+                    && agree(w->ctx, w->key[0].own, peer, ours, &our_len)
+                    && agree(judge, peer, w->key[0].public, theirs, &their_len)
+                    && our_len == their_len
+                    && memcmp(ours, theirs, our_len) == 0;
+
+        EVP_PKEY_free(peer);
+        EVP_PKEY_CTX_free(ctx);
+        if (!good) {
+            return fail("derivation failed", "");
+        }
+    }
+    return true;
+}
+
+static bool step_unverified(struct worker *w, const struct step *s)
+{
+    (void)s;
+    w->unverified = true;
+    return true;
+}
+
+static bool step_pss(struct worker *w, const struct step *s)
+{
+    (void)s;
+    w->pss = true;
+    return true;
+}
+
+#endif

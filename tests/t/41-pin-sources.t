@@ -1,0 +1,240 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: Apache-2.0
+# Where a PIN comes from, which source goes first, and where it never gets to.
+use strict;
+use warnings;
+
+use Test::More;
+use P11::Count;
+use P11::Test;
+use P11::Token;
+
+needs('pkcs11-tool');
+my $pin = 'Geheim-4711';
+my $token = P11::Token->needs('SoftHSM', pin => $pin);
+$token->keypair('EC:prime256v1', 'key', '01');
+my $uri = $token->uri(object => 'key');
+my $file = $token->pin_file;
+my $dir = scratch();
+my $wrong_file = spew("$dir/wrong", "wrong\n");
+my $crlf = spew("$dir/crlf", "$pin\r\n");
+
+# A source: what the URI's query is, the setting, and more of run_in's how or
+# of the command line.
+sub how_of {
+    my ($token, $case) = @_;
+    return { env => { %{ $token->conf_env(file => 'source.cnf', settings =>
+                 { 'pkcs11-module-token-pin' => $case->{setting} }) },
+                      %{ $case->{env} // {} } },
+             $case->{as} ? (as => $case->{as}) : () };
+}
+
+sub load_arguments {
+    my ($case) = @_;
+    my $query = defined $case->{uri} ? "?$case->{uri}" : '';
+    return ('pkey', '-noout', '-in', "$uri$query", @{ $case->{more} // [] });
+}
+
+# With descriptor 3 on a file.
+sub fd3 {
+    my ($path) = @_;
+    return ['sh', '-c', 'exec "$@" 3<"$0"', $path];
+}
+
+my $wrong = { 'pin-value' => 'wrong' };
+
+# Sources that work
+
+for my $case (
+    { name => 'pin-value', uri => "pin-value=$pin" },
+    { name => 'pin-value, escaped', uri => 'pin-value=%47eheim%2D4711' },
+    { name => 'pin-source file:/', uri => "pin-source=file:$file" },
+    { name => 'pin-source file:///', uri => "pin-source=file://$file" },
+    { name => 'pin-source, a bare path', uri => "pin-source=$file" },
+    { name => 'pin-source, CR and LF', uri => "pin-source=file:$crlf" },
+    { name => 'pin-source env:', uri => 'pin-source=env:MY_PIN',
+      env => { MY_PIN => $pin } },
+    { name => 'pin-source fd:', uri => 'pin-source=fd:3', as => fd3($file) },
+    { name => 'pin-source credential:', uri => 'pin-source=credential:pin',
+      env => { CREDENTIALS_DIRECTORY => $token->dir } },
+    { name => 'setting: the PIN', setting => $pin },
+    { name => 'setting: file:', setting => "file:$file" },
+    { name => 'setting: env:', setting => 'env:MY_PIN',
+      env => { MY_PIN => $pin } },
+    { name => 'setting: fd:', setting => 'fd:3', as => fd3($file) },
+    { name => 'setting: credential:', setting => 'credential:pin',
+      env => { CREDENTIALS_DIRECTORY => $token->dir } },
+    { name => '-passin', more => ['-passin', "pass:$pin"] },
+    { name => 'pin-value before the setting', uri => "pin-value=$pin",
+      setting => 'wrong' },
+    { name => 'pin-source before the setting', setting => 'wrong',
+      uri => "pin-source=file:$file" },
+    { name => 'the setting before -passin', setting => $pin,
+      more => [qw(-passin pass:wrong)] },
+    { name => 'pin-value before -passin', uri => "pin-value=$pin",
+      more => [qw(-passin pass:wrong)] },
+) {
+    my $count = P11::Count->new($token);
+    ok_openssl(how_of($count->token, $case), $case->{name},
+               load_arguments($case));
+    is($count->calls('C_Login'), 1, '… with one C_Login');
+}
+
+# Sources that fail: no other one is tried in their stead.
+
+my $empty = spew("$dir/empty", '');
+my $lines = spew("$dir/lines", "$pin\n$pin\n");
+my $long = spew("$dir/long", 'x' x 300);
+for my $case (
+    { name => 'a wrong pin-value', uri => 'pin-value=wrong', setting => $pin,
+      logins => 1, says => qr/:CKR_PIN_INCORRECT:/ },
+    { name => 'a wrong file', uri => "pin-source=file:$wrong_file",
+      setting => $pin, logins => 1, says => qr/:CKR_PIN_INCORRECT:/ },
+    { name => 'a wrong setting', setting => 'wrong', logins => 1,
+      more => ['-passin', "pass:$pin"], says => qr/:CKR_PIN_INCORRECT:/ },
+    { name => 'a wrong -passin', more => [qw(-passin pass:wrong)],
+      logins => 1, says => qr/:CKR_PIN_INCORRECT:/ },
+    { name => 'an empty pin-value', uri => 'pin-value=', setting => $pin,
+      says => qr/pin-value/ },
+    { name => 'an empty file', uri => "pin-source=file:$empty",
+      setting => $pin, says => qr/"\Q$empty\E" is empty/ },
+    { name => 'a missing file', uri => 'pin-source=file:/nonexistent/pin',
+      setting => $pin, says => qr{"/nonexistent/pin".*No such file} },
+    { name => 'a folder', uri => "pin-source=file:$dir", setting => $pin,
+      says => qr/"\Q$dir\E" is no file/ },
+    { name => 'a file of two lines', uri => "pin-source=$lines",
+      says => qr/more than one line/ },
+    { name => 'a file that is too long', uri => "pin-source=$long",
+      says => qr/longer than/ },
+    { name => 'a host', uri => 'pin-source=file://host/pin',
+      says => qr/names a host/ },
+    { name => 'a relative path', uri => 'pin-source=pin',
+      says => qr/no absolute file name/ },
+    { name => 'a command', uri => 'pin-source=%7Ccat%20/etc/passwd',
+      says => qr/commands are not run/ },
+    { name => 'a variable that is not set', uri => 'pin-source=env:NO_PIN',
+      setting => $pin, says => qr/"NO_PIN".*not set/ },
+    { name => 'an empty variable', uri => 'pin-source=env:NO_PIN',
+      env => { NO_PIN => '' }, says => qr/"NO_PIN" is empty/ },
+    { name => 'a descriptor that is closed', uri => 'pin-source=fd:77',
+      says => qr/fd:77/ },
+    { name => 'no number of a descriptor', uri => 'pin-source=fd:x',
+      says => qr/number of a file descriptor/ },
+    { name => 'no folder of credentials', uri => 'pin-source=credential:pin',
+      env => { CREDENTIALS_DIRECTORY => undef },
+      says => qr/CREDENTIALS_DIRECTORY/ },
+    { name => 'a credential elsewhere',
+      uri => 'pin-source=credential:..%2Fpin',
+      env => { CREDENTIALS_DIRECTORY => $dir },
+      says => qr/no name of a credential/ },
+    { name => 'the setting is a file without file:', setting => $file,
+      says => qr/pkcs11-module-token-pin.*"file:"/ },
+    { name => 'the setting names no file', setting => 'file:/nonexistent',
+      more => ['-passin', "pass:$pin"], says => qr/No such file/ },
+    { name => 'an empty -passin', more => [qw(-passin pass:)],
+      says => qr/no PIN/ },
+) {
+    my $count = P11::Count->new($token);
+    my $logins = $case->{logins} // 0;
+    my $result = openssl_refuses(how_of($count->token, $case),
+        "refused: $case->{name}", $case->{says}, load_arguments($case));
+    is($count->calls('C_Login'), $logins, "… C_Login: $logins");
+    unlike($result->{entry}, qr/\Q$pin\E|wrong[^"]/, '… and no PIN is told');
+}
+
+# The terminal
+
+SKIP: {
+    skip('script is not installed', 5) if !have('script');
+    my $prompt = 'Enter pass phrase for PKCS#11 token "tok" PIN:';
+    my %how = (%{ how_of($token, {}) }, timeout => 20);
+    my $command = "'" . have('openssl') . "' pkey -noout -in '$uri'";
+    my @script = ('script', '-qec', $command, '/dev/null');
+    my $asked = ok_run({ %how, stdin => "$pin\n" }, 'the PIN is typed',
+                       @script);
+    my @prompts = $asked->{out} =~ /\Q$prompt\E/g;
+    is(scalar @prompts, 1, '… after one prompt, with the words it always has');
+    unlike($asked->{out}, qr/\Q$pin\E/, '… without echo');
+    fails_with({ %how, stdin => "wrong\n" }, 'a wrong one is typed',
+               [qr/\Q$prompt\E/, qr/CKR_PIN_INCORRECT/], @script);
+    $asked = ok_run(how_of($token, { setting => $pin }),
+        'with the PIN in a setting', @script);
+    unlike($asked->{out}, qr/pass phrase/, '… nobody is asked');
+}
+
+# A PIN that is typed at the device
+
+my $CKF_PROTECTED_AUTHENTICATION_PATH = 0x100;
+for my $setting (undef, 'wrong') {
+    my $keypad = P11::Count->new($token, keypad_pin => $pin,
+        flags => $CKF_PROTECTED_AUTHENTICATION_PATH);
+    my $result = ok_openssl(how_of($keypad->token, { setting => $setting }),
+        'a token with a keypad' . (defined $setting ? ', and a setting' : ''),
+        load_arguments({}));
+    is($keypad->calls('C_Login'), 1, '… gets one C_Login, and no PIN');
+    unlike($result->{err}, qr/pass phrase/, '… nobody is asked');
+}
+my $mistyped = P11::Count->new($token, keypad_pin => 'wrong',
+    flags => $CKF_PROTECTED_AUTHENTICATION_PATH);
+openssl_refuses(how_of($mistyped->token, {}), 'a wrong PIN at the device',
+    [qr/:CKR_PIN_INCORRECT:/, qr/token "tok"/], load_arguments({}));
+is($mistyped->calls('C_Login'), 1, '… is asked for once');
+
+# Where the PIN does not get to
+
+my $log = "$dir/log";
+my %logged = (env => {
+    %{ $token->conf_env(settings => { 'pkcs11-module-token-pin' => $pin }) },
+    PKCS11_PROVIDER_DEBUG => "file:$log,level:3" });
+my $reference = "$dir/reference.pem";
+my $secret = "$uri?pin-value=$pin";
+my %said;
+for my $case (
+    ['a reference', 'pkey', '-in', $secret, '-out', $reference],
+    ['pkey -text', 'pkey', '-in', $secret, '-text', '-noout'],
+    ['storeutl -text', 'storeutl', '-text', $secret],
+    ['pkey -pubout', 'pkey', '-in', $secret, '-pubout'],
+    ['genpkey', qw(genpkey -propquery provider=pkcs11 -algorithm EC -pkeyopt
+                   group:P-256 -text -pkeyopt),
+     'pkcs11_uri:' . $token->uri(object => 'new') . "?pin-value=$pin"],
+) {
+    my ($name, @command) = @$case;
+    my $result = ok_openssl(\%logged, "$name is written", @command);
+    my $text = $result->{out} . $result->{err};
+    $text .= slurp($reference) if $name eq 'a reference';
+    $text =~ s{-----BEGIN PKCS.*?\n(.*?)-----END[^\n]*}{
+        require MIME::Base64; MIME::Base64::decode_base64($1) }esg;
+    like($text, qr/object=key|object=new|BEGIN PUBLIC/, '… it is there');
+    unlike($text, qr/\Q$pin\E/, '… without the PIN');
+}
+like(slurp($log), qr/C_Login/, 'the log of every call has the login');
+unlike(slurp($log), qr/\Q$pin\E/, '… without the PIN');
+
+ok_openssl(how_of($token, {}), 'a reference keeps where the PIN is',
+    'pkey', '-in', "$uri?pin-source=file:$file", '-out', $reference);
+ok_openssl(how_of($token, {}), '… and works by that',
+    'dgst', '-sha256', '-sign', $reference, '-out', "$dir/sig", $log);
+ok_openssl(\%logged, 'the public half for the judge', 'pkey', '-in', $uri,
+    '-pubout', '-out', "$dir/pub.pem");
+ok_openssl('… which the default provider verifies', 'dgst', '-sha256',
+    '-verify', "$dir/pub.pem", '-signature', "$dir/sig", $log);
+
+my $server = start_server({ env => $logged{env} }, 'use_key',
+    builddir() . '/tests/c/use_key', "load=$uri",
+    qw(sign=1 fork=1 [ sign=1 sleep=1500 ]));
+my ($child) = ('');
+wait_for(10, sub {
+    ($child) = split ' ', eval {
+        slurp("/proc/$server->{pid}/task/$server->{pid}/children") } // '';
+    return defined $child;
+});
+SKIP: {
+    skip('the kernel does not tell of children', 1) if !defined $child;
+    my $environ = slurp("/proc/$server->{pid}/environ")
+        . slurp("/proc/$child/environ") . slurp("/proc/$child/cmdline");
+    ok($environ =~ /PKCS11_PROVIDER_DEBUG/ && $environ !~ /\Q$pin\E/,
+       'the environment of a child is without the PIN');
+}
+stop_server($server);
+
+done_testing();

@@ -1,0 +1,210 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: Apache-2.0
+# nginx, whose workers are another user's and have lost their environment,
+# serves with keys on a token; curl authenticates with one.
+use strict;
+use warnings;
+
+use Test::More;
+use P11::Cert;
+use P11::Count;
+use P11::Nginx;
+use P11::Test;
+use P11::Token;
+
+needs(qw(nginx curl pkcs11-tool));
+my $token = P11::Token->needs('SoftHSM');
+my $handshakes = 1000;
+
+# ---- keys on the token, references to them, certificates
+
+my %client_how = (env => $token->conf_env(file => 'client.cnf'));
+my $ca = P11::Cert->new;
+my %key;
+my $id = 0;
+for my $row (['rsa', 'rsa:2048'], ['ec', 'EC:prime256v1'],
+             ['client', 'EC:prime256v1'], ['other', 'EC:prime256v1']) {
+    my ($name, $type) = @$row;
+    my $uri = $token->keypair($type, $name, sprintf '%02x', ++$id);
+    my $reference = scratch() . "/$name.key";
+    ok_openssl(\%client_how, "a reference to the key \"$name\" is written",
+               'pkey', '-in', "$uri;type=private", '-out', $reference);
+    like(slurp($reference), qr/^-----BEGIN PKCS#11 PROVIDER URI-----/,
+         'which is no private key');
+    $key{$name} = [$ca->issue($name, "$uri;type=private", \%client_how),
+                   $reference];
+}
+my $soft_key = $ca->software_key('soft', 'EC', 'P-256');
+my $soft = [$ca->issue('soft', $soft_key), $soft_key];
+
+# Workers read, write and lock what is the token's, and read the PIN.
+my $worker = P11::Nginx::worker_user();
+sub give_to_worker {
+    $token->open_to_all;
+    chown((getpwnam $worker)[2, 3], $token->pin_file) if defined $worker;
+    return;
+}
+give_to_worker();
+diag('not root: workers have our uid') if !defined $worker;
+
+my $count = P11::Count->new($token);
+my @variables = qw(SOFTHSM2_CONF COUNT_MODULE COUNT_FILE);
+
+# nginx with both keys and, for the counted token, these settings besides.
+sub nginx {
+    my ($name, %settings) = @_;
+    return P11::Nginx->new(
+        ca => $ca->file, keys => [@key{qw(rsa ec)}],
+        env => $count->token->conf_env(
+            file => "$name.cnf", settings => \%settings));
+}
+
+sub curl {
+    my ($url, $client, @more) = @_;
+    return (qw(curl --silent --show-error --max-time 20 --noproxy *),
+            '--cacert', $ca->file, '--cert', $client->[0],
+            '--key', $client->[1], @more, $url);
+}
+
+# ---- it is started: the master opens no module
+
+my $nginx = nginx('server', 'pkcs11-module-env' => "@variables");
+ok_run($nginx->how, 'nginx -t accepts the references', $nginx->command('-t'));
+ok($nginx->start, 'nginx starts') or BAIL_OUT($nginx->log);
+is_deeply($count->read, {}, 'no module was opened for that');
+
+for my $row (map { my $i = $_; map { [$i, $_] } qw(1.2 1.3) } 0, 1) {
+    my ($i, $version) = @$row;
+    my $server = (qw(RSA EC))[$i];
+    my $result = ok_run(\%client_how,
+        "$server server, client key on the token, TLS $version",
+        curl($nginx->url($i), $key{client}, "--tlsv$version",
+             '--tls-max', $version));
+    like($result->{out}, qr/^TLSv\Q$version\E CN=client worker/,
+         'and nginx knows the client');
+}
+fails_with(\%client_how, 'a client key of another certificate is refused',
+           qr/curl: \(58\)/,
+           curl($nginx->url, [$key{client}[0], $key{other}[1]]));
+{
+    my $other = P11::Cert->new;
+    my $stranger = $other->software_key('stranger', 'EC', 'P-256');
+    my $result = run(curl($nginx->url,
+        [$other->issue('stranger', $stranger), $stranger]));
+    like($result->{out}, qr/400 Bad Request/, 'a client of another CA, too');
+}
+
+my $in_module = qr{/(?:count-\d+|libsofthsm2)\.so};
+ok(!P11::Nginx::has_mapped($nginx->master, $in_module),
+    'the master has no module');
+ok((grep { P11::Nginx::has_mapped($_, $in_module) } $nginx->workers),
+    'a worker has');
+
+# ---- it is reloaded, and loses a worker
+
+# Asks until the file "enough" is there; notes each answer.
+my $notes = spew(scratch() . '/notes', '');
+sub keep_asking {
+    my ($i) = @_;
+    my @client = $i == 1 ? ({}, $soft) : (\%client_how, $key{client});
+    for (my $n = 0; !-e scratch() . '/enough'; $n++) {
+        my $result = run_in($client[0], curl($nginx->url($n % 2), $client[1]));
+        open my $out, '>>', $notes or return 1;
+        syswrite $out, $result->{out} =~ /^TLSv1.3 CN=\w+ worker/
+            ? "served\n" : "status $result->{status}: $result->{err}\n";
+    }
+    return 0;
+}
+sub answers { return split /\n/, slurp($notes) }
+
+my @jobs = start_jobs(3, \&keep_asking);
+for my $i (1 .. 5) {
+    my $had = answers();
+    ok($nginx->reload, "reload $i");
+    ok(wait_for(30, sub { answers() >= $had + 12 }), 'and it goes on');
+}
+spew(scratch() . '/enough', '');
+is_deeply([finish_jobs(60, @jobs)], [0, 0, 0], 'those who asked have ended');
+is_deeply([grep { $_ ne 'served' } answers()], [],
+    'none of ' . answers() . ' requests failed');
+ok(!P11::Nginx::has_mapped($nginx->master, $in_module),
+    'the master still has no module');
+
+my ($victim) = grep { P11::Nginx::has_mapped($_, $in_module) } $nginx->workers;
+my %before = map { $_ => 1 } $nginx->workers;
+kill 'KILL', $victim;
+ok(wait_for(10, sub { !grep({ $_ == $victim } $nginx->workers)
+                      && $nginx->workers == 2 }),
+    'a worker that was killed is replaced');
+my ($new) = grep { !$before{$_} } $nginx->workers;
+sub new_one_answers {
+    return grep { run(curl($nginx->url, $soft))->{out} =~ /worker $new$/ } 1 .. 5;
+}
+ok(wait_for(20, \&new_one_answers), 'and the new one serves');
+
+# ---- many handshakes, counted
+
+# This client has its key in a file, in two processes.
+sub shake_hands {
+    my ($n, $port) = @_;
+    my @pids = start_jobs(2, sub {
+        my $result = run_in({ env => { OPENSSL_CONF => '/dev/null' } },
+            builddir() . '/tests/c/tls_client_ssl', "127.0.0.1:$port", $n / 2,
+            $ca->file, @$soft);
+        print STDERR $result->{out}, $result->{err} if $result->{status} != 0;
+        return $result->{status};
+    });
+    return finish_jobs(100, @pids);
+}
+
+SKIP: {
+    skip('libssl was not found when this was configured', 6)
+        if !-x builddir() . '/tests/c/tls_client_ssl';
+    ok(wait_for(30, sub {
+        shake_hands(40, $nginx->port($_)) for 0, 1;
+        return 2 == grep { P11::Nginx::has_mapped($_, $in_module) }
+            $nginx->workers;
+    }), 'both workers have begun to serve');
+    for my $i (0, 1) {
+        my $name = (qw(RSA EC))[$i];
+        my @status;
+        my $calls = $count->during(sub {
+            @status = shake_hands($handshakes, $nginx->port($i));
+        });
+        is_deeply(\@status, [0, 0],
+                  "$name: $handshakes handshakes, none failed");
+        is_deeply($calls, { C_SignInit => $handshakes, C_Sign => $handshakes },
+                  'with two calls each') or diag(P11::Count::text($calls));
+    }
+}
+
+is($nginx->stop, 0, 'nginx ends with exit status 0');
+my @complaints = grep { !/process $victim exited on signal 9/ }
+    $nginx->complaints;
+is_deeply(\@complaints, [], 'and complained of nothing');
+
+# ---- workers that cannot get to the token say so
+
+sub cannot_serve {
+    my ($name, $server, $pattern) = @_;
+    ok($server->start, "nginx starts $name") or diag($server->log);
+    fails_with("and does not serve", qr/curl: \(35\)/,
+               curl($server->url, $soft));
+    like($server->log, $pattern, 'but says why');
+    is($server->stop, 0, 'and ends with exit status 0');
+    unlike($server->log, qr/exited on signal/, 'no worker crashed');
+    diag($server->log);
+    return;
+}
+
+cannot_serve('without pkcs11-module-env', nginx('bare'), qr/./);
+SKIP: {
+    skip('workers have our uid: it cannot be shut out', 5)
+        if !defined $worker;
+    chmod 0700, $token->dir . '/tokens';
+    cannot_serve("with a token that $worker must not read",
+                 nginx('shut', 'pkcs11-module-env' => "@variables"), qr/./);
+    give_to_worker();
+}
+
+done_testing();
