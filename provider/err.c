@@ -57,7 +57,7 @@ static bool has_reason(CK_RV rv)
 
 static void set_reason(size_t i, const char *text)
 {
-    reasons[i].error = ERR_PACK(0, 0, i);
+    reasons[i].error = ERR_PACK(reasons_lib, 0, i);
     reasons[i].string = text;
 }
 
@@ -68,13 +68,13 @@ static void make_reasons(void)
 
     rows = hsm_ckr_rows(&n);
     n = reasons_count();
+    reasons_lib = ERR_get_next_error_library();
     set_reason(0, "pkcs11");
     for (i = 0; i < n; i++) {
         set_reason(i + 1, rows[i].name);
     }
     set_reason(n + 1, "a value of the PKCS#11 module's maker");
-    reasons_lib = ERR_get_next_error_library();
-    (void)ERR_load_strings(reasons_lib, reasons);
+    (void)ERR_load_strings_const(reasons);
 }
 
 void prov_err_setup(void)

@@ -289,7 +289,8 @@ static int read_usage(const struct prov_gen *gen, unsigned int *out)
         all |= use & type->uses;
     }
     if (all == 0) {
-        return prov_raise(gen->ctx, HSM_E_PARAMETER, "%s is empty; say digitalSignature, or leave it out",
+        return prov_raise(gen->ctx, HSM_E_PARAMETER,
+                          "%s is empty; say digitalSignature, or leave it out",
                           PARAM_USAGE);
     }
     *out = all;

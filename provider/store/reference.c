@@ -96,6 +96,7 @@ static hsm_rc read_base64(struct lines *l, struct hsm_buf *out)
         }
         lead = strspn(l->text, " \t");
         if (out->len + l->len > BASE64_MAX) {
+            pass_over(l);
             return hsm_fail(HSM_E_BAD_DATA, __func__, "the PEM block \"%s\" "
                             "is longer than any reference",
                             PROV_REFERENCE_LABEL);
@@ -208,6 +209,16 @@ static bool read_family(BIO *in, struct hsm_buf *buf)
            && memcmp(buf->p + at + 2, VERSION_FAMILY, FAMILY_LEN) == 0;
 }
 
+/* What is left of a file is read as something else, and hides the error. */
+static void pass_to_end(BIO *in)
+{
+    unsigned char some[256];
+    size_t n = 0;
+
+    while (BIO_read_ex(in, some, sizeof(some), &n) == 1 && n > 0) {
+    }
+}
+
 hsm_rc prov_reference_read_der(BIO *in, struct hsm_buf *der)
 {
     hsm_auto(hsm_buf) buf = HSM_BUF_INIT;
@@ -218,6 +229,7 @@ hsm_rc prov_reference_read_der(BIO *in, struct hsm_buf *der)
         return hsm_fail_rv(HSM_E_END, __func__);
     }
     if (len > DER_MAX || !read_more(in, &buf, len - 2 - FAMILY_LEN)) {
+        pass_to_end(in);
         return hsm_fail(HSM_E_BAD_DATA, __func__, "the PKCS#11 reference is "
                         "cut off");
     }

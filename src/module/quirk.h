@@ -12,7 +12,7 @@
 
 struct hsm_quirk {
     const char *name;           /* for the log */
-    const char *manufacturer;   /* beginning of CK_INFO.manufacturerID, "" any */
+    const char *manufacturer;   /* beginning of manufacturerID, "" any */
     const char *description;    /* beginning of libraryDescription, "" any */
     bool remote;                /* guard SIGPIPE, close sessions at exit */
     bool lengths_first;         /* ignores ulValueLen: ask lengths first */

@@ -3,12 +3,15 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "src/base/log.h"
 #include "src/module/quirk.h"
 
 /* A first guess at the number of slots; asked again when there are more. */
 #define SLOTS_GUESS 32
+/* While processes log in to SoftHSM, it cannot read the token's file. */
+#define RACE_ATTEMPTS 8
 
 static void copy_field(char *out, const CK_UTF8CHAR *field, size_t len)
 {
@@ -28,8 +31,8 @@ static void identify(const CK_TOKEN_INFO *info, struct hsm_identity *id)
     copy_field(id->serial, info->serialNumber, sizeof(info->serialNumber));
 }
 
-static bool same_identity(const struct hsm_identity *a,
-                          const struct hsm_identity *b)
+bool hsm_identity_equal(const struct hsm_identity *a,
+                        const struct hsm_identity *b)
 {
     return strcmp(a->serial, b->serial) == 0
         && strcmp(a->label, b->label) == 0
@@ -60,7 +63,7 @@ static struct hsm_token *find_or_enter(struct hsm_library *lib,
 {
     struct hsm_token **at = &lib->tokens;
 
-    while (*at != NULL && !same_identity(&(*at)->id, &fresh->id)) {
+    while (*at != NULL && !hsm_identity_equal(&(*at)->id, &fresh->id)) {
         at = &(*at)->next;
     }
     if (*at == NULL) {
@@ -148,6 +151,29 @@ static hsm_rc list_slots(struct hsm_library *lib, CK_SLOT_ID **slots,
     }
 }
 
+/* Read while it was being written: a failure, or a token without a number. */
+static bool is_half_written(hsm_rc rc, const CK_TOKEN_INFO *info)
+{
+    return rc.rv == CKR_GENERAL_ERROR || rc.rv == CKR_FUNCTION_FAILED
+        || (hsm_ok(rc) && (info->flags & CKF_TOKEN_INITIALIZED) != 0
+            && (info->serialNumber[0] == ' '
+                || info->serialNumber[0] == '\0'));
+}
+
+static hsm_rc read_info(struct hsm_library *lib, CK_SLOT_ID slot,
+                        CK_TOKEN_INFO *info)
+{
+    unsigned int tries = lib->quirk->login_race ? RACE_ATTEMPTS : 1;
+    hsm_rc rc = hsm_call(lib, C_GetTokenInfo, (slot, info));
+
+    for (unsigned int i = 1; i < tries && is_half_written(rc, info); i++) {
+        /* Different in every process, so that they part. */
+        hsm_pause_ms(i + (unsigned int)getpid() % 7u);
+        rc = hsm_call(lib, C_GetTokenInfo, (slot, info));
+    }
+    return rc;
+}
+
 static hsm_rc look_into(struct hsm_library *lib, unsigned int scan,
                         CK_SLOT_ID slot)
 {
@@ -155,7 +181,7 @@ static hsm_rc look_into(struct hsm_library *lib, unsigned int scan,
     hsm_rc rc;
 
     memset(&info, 0, sizeof(info));
-    rc = hsm_call(lib, C_GetTokenInfo, (slot, &info));
+    rc = read_info(lib, slot, &info);
     if (!hsm_ok(rc)) {
         hsm_log(HSM_LOG_INFO, "module %s: slot %lu: %s", lib->name, slot,
                 hsm_ckr_row(rc.rv)->name);
@@ -249,9 +275,9 @@ hsm_rc hsm_token_refresh(struct hsm_token *tok)
     CK_TOKEN_INFO info;
 
     memset(&info, 0, sizeof(info));
-    TRY(hsm_call(tok->lib, C_GetTokenInfo, (hsm_token_slot(tok), &info)));
+    TRY(read_info(tok->lib, hsm_token_slot(tok), &info));
     identify(&info, &id);
-    if (!same_identity(&id, &tok->id)) {
+    if (!hsm_identity_equal(&id, &tok->id)) {
         return hsm_fail(HSM_E_NO_TOKEN, "C_GetTokenInfo",
                         "its slot now holds token \"%s\" (serial %s)",
                         id.label, id.serial);

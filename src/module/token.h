@@ -22,6 +22,9 @@ struct hsm_identity {
     char serial[17];
 };
 
+bool hsm_identity_equal(const struct hsm_identity *a,
+                        const struct hsm_identity *b);
+
 struct hsm_session;
 
 /* session/pool.c owns it. (lock) */

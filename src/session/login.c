@@ -225,18 +225,22 @@ static hsm_rc login_as(struct hsm_context *ctx, struct hsm_session *s,
     return rc;
 }
 
+static bool is_logged_in(struct hsm_session *s, bool otherwise)
+{
+    CK_SESSION_INFO info;
+    hsm_rc rc = hsm_session_call(s, C_GetSessionInfo, (s->h, &info));
+
+    if (!hsm_ok(rc)) {
+        return otherwise;
+    }
+    return info.state == CKS_RO_USER_FUNCTIONS
+        || info.state == CKS_RW_USER_FUNCTIONS;
+}
+
 /* Somebody else (or the parent process) may have logged this module in. */
 static bool session_says_logged_in(struct hsm_session *s)
 {
-    CK_SESSION_INFO info;
-    hsm_rc rc;
-
-    if (hsm_library_is_ours(s->tok->lib)) {
-        return false;
-    }
-    rc = hsm_session_call(s, C_GetSessionInfo, (s->h, &info));
-    return hsm_ok(rc) && (info.state == CKS_RO_USER_FUNCTIONS
-                          || info.state == CKS_RW_USER_FUNCTIONS);
+    return !hsm_library_is_ours(s->tok->lib) && is_logged_in(s, false);
 }
 
 /* The right to log in. False with HSM_OK: it is done. */
@@ -292,6 +296,14 @@ hsm_rc hsm_login_ensure(struct hsm_context *ctx, struct hsm_session *s,
     return rc;
 }
 
+bool hsm_login_is_lost(struct hsm_session *s)
+{
+    CK_TOKEN_INFO info;
+
+    hsm_token_info(s->tok, &info);
+    return (info.flags & CKF_LOGIN_REQUIRED) != 0 && !is_logged_in(s, true);
+}
+
 hsm_rc hsm_login_for_operation(struct hsm_context *ctx, struct hsm_session *s,
                                const struct hsm_cred *cred)
 {
@@ -303,13 +315,4 @@ hsm_rc hsm_login_for_operation(struct hsm_context *ctx, struct hsm_session *s,
         return HSM_OK;
     }
     return rc;
-}
-
-void hsm_login_doubt(struct hsm_token *tok, unsigned int epoch)
-{
-    hsm_lock(&tok->lock);
-    if (epoch == hsm_token_epoch(tok)) {
-        tok->login.logged_in = false;
-    }
-    hsm_unlock(&tok->lock);
 }

@@ -17,11 +17,11 @@
 HSM_CHECKED hsm_rc hsm_login_ensure(struct hsm_context *ctx,
                                     struct hsm_session *s,
                                     const struct hsm_cred *cred);
+/* After hsm_login_ensure(): somebody has logged the token out (1 call). */
+bool hsm_login_is_lost(struct hsm_session *s);
 /* CKU_CONTEXT_SPECIFIC, between an Init and the act. The same sources. */
 HSM_CHECKED hsm_rc hsm_login_for_operation(struct hsm_context *ctx,
                                            struct hsm_session *s,
                                            const struct hsm_cred *cred);
-/* A call said CKR_USER_NOT_LOGGED_IN: what was believed is wrong. */
-void hsm_login_doubt(struct hsm_token *tok, unsigned int epoch);
 
 #endif

@@ -2,6 +2,7 @@
 #include <pthread.h>
 
 #include "src/base/log.h"
+#include "src/module/quirk.h"
 #include "src/session/sessions.h"
 
 /* Without a limit of the token's own or the user's. A thread has at most one
@@ -118,7 +119,8 @@ static void close_all(struct hsm_session *list)
 }
 
 /* Closes it, and only then makes room for another one: the token may have no
- * more than this. The login goes with the last session of an epoch. */
+ * more than this. With the last session of an epoch goes the login, and with
+ * that the handles of private objects [PKCS#11 2.40, 5.6.8]. */
 static void drop(struct hsm_session *s)
 {
     struct hsm_token *tok = s->tok;
@@ -129,7 +131,7 @@ static void drop(struct hsm_session *s)
     hsm_lock(&tok->lock);
     if (counted && epoch == hsm_token_epoch(tok) && tok->pool.open > 0
         && --tok->pool.open == 0) {
-        tok->login.logged_in = false;
+        hsm_token_void_locked(tok);
     }
     hsm_wake(&tok->lock);
     hsm_unlock(&tok->lock);
@@ -287,6 +289,20 @@ void hsm_pool_put(struct hsm_session *s)
     if (!keep) {
         drop(s);
     }
+}
+
+bool hsm_pool_may_restart(struct hsm_library *lib)
+{
+    bool idle = hsm_library_is_ready(lib) && hsm_library_is_ours(lib)
+        && lib->quirk->login_race && !lib->quirk->remote;
+
+    for (struct hsm_token *tok = idle ? hsm_token_first(lib) : NULL;
+         tok != NULL && idle; tok = hsm_token_next(tok)) {
+        hsm_lock(&tok->lock);
+        idle = tok->pool.open == 0 || !is_settled(tok);
+        hsm_unlock(&tok->lock);
+    }
+    return idle;
 }
 
 void hsm_pool_close_idle(struct hsm_library *lib)

@@ -8,12 +8,15 @@
 /* Tries in all; more than two only where a quirk row says so. */
 #define TRIES 2u
 #define TRIES_WITH_RACE 6u
+/* A token is there as a rule, a key that is sought may well not be. */
+#define TRIES_FOR_TOKEN 12u
 
 /* What an attempt was made with, and how far it came. */
 struct attempt {
     unsigned int epoch;         /* of the token */
     unsigned int generation;    /* of the library */
     bool logging_in;            /* failed there */
+    bool logged_out;            /* by somebody else, meanwhile */
     bool acting;                /* login and searches were over */
 };
 
@@ -26,6 +29,7 @@ static hsm_rc try_once(const struct hsm_run *run, hsm_run_fn fn, void *arg,
     a->epoch = hsm_token_epoch(run->tok);
     a->generation = hsm_library_generation(run->tok->lib);
     a->logging_in = false;
+    a->logged_out = false;
     a->acting = false;
     TRY(hsm_pool_take(run->ctx, run->tok, run->kind, &s));
     a->epoch = s->epoch;
@@ -41,6 +45,11 @@ static hsm_rc try_once(const struct hsm_run *run, hsm_run_fn fn, void *arg,
     }
     rc = fn(s, arg);
     a->acting = s->acting;
+    /* What cannot be found may only be hidden. */
+    a->logged_out = run->login
+        && (rc.rv == HSM_E_NO_KEY
+            || hsm_class_of(rc) == HSM_CLASS_STALE_OBJECT)
+        && hsm_login_is_lost(s);
     return rc;
 }
 
@@ -59,7 +68,8 @@ static hsm_rc recover_library(const struct hsm_run *run, hsm_rc rc,
 {
     struct hsm_library *lib = run->tok->lib;
 
-    if (rc.rv == CKR_CRYPTOKI_NOT_INITIALIZED || lib->gate.guard_sigpipe) {
+    if (rc.rv == CKR_CRYPTOKI_NOT_INITIALIZED || rc.rv == HSM_E_NO_TOKEN
+        || rc.rv == CKR_USER_PIN_NOT_INITIALIZED || lib->gate.guard_sigpipe) {
         return hsm_context_restart(run->ctx, lib, generation);
     }
     return hsm_token_confirm(run->tok);
@@ -78,7 +88,8 @@ static bool may_repeat(const struct hsm_run *run, const struct attempt *a,
                        hsm_rc rc, unsigned int tries)
 {
     if (!a->acting && hsm_token_has_login_race(run->tok)) {
-        return tries < TRIES_WITH_RACE;
+        return tries < (rc.rv == HSM_E_NO_TOKEN ? TRIES_FOR_TOKEN
+                                                : TRIES_WITH_RACE);
     }
     return tries < TRIES && (!run->once || !a->acting || was_not_begun(rc));
 }
@@ -90,20 +101,42 @@ static bool is_cut_off(const struct hsm_run *run, hsm_rc rc)
         && !hsm_ok(hsm_token_refresh(run->tok));
 }
 
+/* SoftHSM reads what there is, and what a PIN is compared with, when it is
+ * started, and finds nothing while another process logs in. */
+static bool is_half_read(const struct hsm_run *run, hsm_rc rc)
+{
+    CK_TOKEN_INFO info;
+
+    if (rc.rv == HSM_E_NO_TOKEN) {
+        return hsm_pool_may_restart(run->tok->lib);
+    }
+    hsm_token_info(run->tok, &info);
+    return rc.rv == CKR_USER_PIN_NOT_INITIALIZED
+        && (info.flags & CKF_USER_PIN_INITIALIZED) != 0
+        && hsm_token_has_login_race(run->tok);
+}
+
 /* Repairs what a stale failure tells of. False: there is nothing to repair. */
 static bool recover(const struct hsm_run *run, hsm_rc rc,
                     const struct attempt *a)
 {
     enum hsm_class cls = hsm_class_of(rc);
 
-    switch (is_cut_off(run, rc) ? HSM_CLASS_STALE_LIBRARY : cls) {
+    if (a->logged_out) {
+        void_epoch(run->tok, a->epoch);
+        return true;
+    }
+    if (is_cut_off(run, rc) || is_half_read(run, rc)) {
+        cls = HSM_CLASS_STALE_LIBRARY;
+    }
+    switch (cls) {
     case HSM_CLASS_STALE_OBJECT:
         return true;            /* fn has doubted its handle itself */
     case HSM_CLASS_STALE_SESSION:
-        if (rc.rv == CKR_USER_NOT_LOGGED_IN) {
-            hsm_login_doubt(run->tok, a->epoch);
-        } else if (rc.rv == CKR_SESSION_HANDLE_INVALID
-                   || rc.rv == CKR_SESSION_CLOSED) {
+        /* Somebody logged the token out: handles went with the login. */
+        if (rc.rv == CKR_USER_NOT_LOGGED_IN
+            || rc.rv == CKR_SESSION_HANDLE_INVALID
+            || rc.rv == CKR_SESSION_CLOSED) {
             void_epoch(run->tok, a->epoch);
         }
         /* It may mean anything: the PIN is not sent again on a guess. */
@@ -125,14 +158,14 @@ hsm_rc hsm_run(const struct hsm_run *run, hsm_run_fn fn, void *arg)
     hsm_rc rc = try_once(run, fn, arg, &a);
 
     for (unsigned int i = 1; !hsm_ok(rc) && may_repeat(run, &a, rc, i); i++) {
+        if (i > 1) {
+            hsm_pause_ms(2 * i + (unsigned int)getpid() % 7u);
+        }
         if (!recover(run, rc, &a)) {
             break;
         }
         hsm_log(HSM_LOG_INFO, "token %s: trying again after %s from %s",
                 run->tok->id.label, hsm_ckr_row(rc.rv)->name, rc.at);
-        if (i > 1) {
-            hsm_pause_ms(2 * i + (unsigned int)getpid() % 7u);
-        }
         rc = try_once(run, fn, arg, &a);
     }
     return hsm_blame(rc, "token \"%s\"", run->tok->id.label);

@@ -3,8 +3,13 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "src/base/log.h"
+#include "src/session/session.h"
+
+/* Of a module that may have left a token out. */
+#define START_ATTEMPTS 8
 
 /* A failing search's words: what went wrong, and what there is. */
 struct misses {
@@ -94,9 +99,24 @@ static bool slot_matches(struct hsm_token *tok, const struct hsm_uri *uri)
     return hsm_uri_matches_slot(uri, id, &info);
 }
 
-static void collect(struct hsm_library *lib, const struct hsm_uri *uri,
+/* The token as another module shows it: the module named first serves. */
+static bool is_taken(const struct hsm_tokens *out, const struct hsm_token *tok)
+{
+    for (size_t i = 0; i < out->n && tok->id.serial[0] != '\0'; i++) {
+        if (out->tok[i]->lib != tok->lib
+            && hsm_identity_equal(&out->tok[i]->id, &tok->id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* False: none of the module's tokens matches. */
+static bool collect(struct hsm_library *lib, const struct hsm_uri *uri,
                     struct hsm_tokens *out, struct misses *m)
 {
+    bool any = false;
+
     for (struct hsm_token *tok = hsm_token_first(lib); tok != NULL;
          tok = hsm_token_next(tok)) {
         CK_TOKEN_INFO info;
@@ -107,7 +127,10 @@ static void collect(struct hsm_library *lib, const struct hsm_uri *uri,
         hsm_token_info(tok, &info);
         if (hsm_uri_matches_token(uri, &info) && slot_matches(tok, uri)
             && out->n < HSM_TOKENS_MAX) {
-            out->tok[out->n++] = tok;
+            any = true;
+            if (!is_taken(out, tok)) {
+                out->tok[out->n++] = tok;
+            }
         } else {
             hsm_rc rc = hsm_buf_printf(&m->seen, "%s\"%s\"",
                                        m->seen.len > 0 ? ", " : "",
@@ -116,6 +139,7 @@ static void collect(struct hsm_library *lib, const struct hsm_uri *uri,
             (void)rc;           /* fewer words when memory is short */
         }
     }
+    return any;
 }
 
 /* Leaves the first len bytes of what was seen. */
@@ -132,18 +156,16 @@ static hsm_rc ask(struct hsm_context *ctx, struct hsm_library *lib,
                   const struct hsm_uri *uri, struct hsm_tokens *out,
                   struct misses *m)
 {
-    size_t before = out->n;
     size_t seen = m->seen.len;
 
     TRY(hsm_context_ready(ctx, lib));
     if (!hsm_uri_matches_library(uri, &lib->info)) {
         return HSM_OK;
     }
-    collect(lib, uri, out, m);
-    if (out->n == before) {
+    if (!collect(lib, uri, out, m)) {
         TRY(hsm_token_scan(lib));
         forget_seen(m, seen);
-        collect(lib, uri, out, m);
+        (void)collect(lib, uri, out, m);
     }
     return HSM_OK;
 }
@@ -168,36 +190,85 @@ static hsm_rc nothing_found(const struct misses *m, const struct hsm_uri *uri,
                     failed[0] != '\0' ? "; " : "", failed);
 }
 
-hsm_rc hsm_select_tokens(struct hsm_context *ctx, const struct hsm_uri *uri,
-                         struct hsm_tokens *out)
-{
-    struct misses m = { .failed = HSM_BUF_INIT, .seen = HSM_BUF_INIT };
-    struct hsm_library **libs = NULL;
-    size_t n = 0;
-    size_t n_used = 0;
-    hsm_rc rc = HSM_OK;
+/* The modules that are configured. */
+struct modules {
+    struct hsm_library **libs;
+    size_t n;
+};
 
-    out->n = 0;
-    TRY(hsm_context_libraries(ctx, &libs, &n));
-    for (size_t i = 0; i < n; i++) {
+/* Asks the modules one after the other; how many the URI allows. */
+static size_t ask_all(struct hsm_context *ctx, const struct modules *all,
+                      const struct hsm_uri *uri, struct hsm_tokens *out,
+                      struct misses *m)
+{
+    size_t n_used = 0;
+
+    for (size_t i = 0; i < all->n; i++) {
         hsm_rc one;
 
-        if (!may_use(libs[i], uri)) {
+        if (!may_use(all->libs[i], uri)) {
             continue;
         }
         n_used++;
-        one = ask(ctx, libs[i], uri, out, &m);
+        one = ask(ctx, all->libs[i], uri, out, m);
         if (!hsm_ok(one)) {
-            note_failure(&m, libs[i], one);
+            note_failure(m, all->libs[i], one);
         }
         if (out->n > 0 && hsm_uri_names_one_token(uri)) {
             break;
         }
     }
+    return n_used;
+}
+
+/* False: no module could be started anew, asking again is no use. */
+static bool start_anew(struct hsm_context *ctx, const struct modules *all,
+                       const struct hsm_uri *uri, unsigned int pause_ms)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < all->n; i++) {
+        struct hsm_library *lib = all->libs[i];
+
+        if (may_use(lib, uri) && hsm_pool_may_restart(lib)) {
+            unsigned int generation = hsm_library_generation(lib);
+
+            hsm_pause_ms(pause_ms);
+            any |= hsm_ok(hsm_context_restart(ctx, lib, generation));
+        }
+    }
+    return any;
+}
+
+static void clear_misses(struct misses *m)
+{
+    hsm_buf_clear(&m->failed);
+    hsm_buf_clear(&m->seen);
+    m->n_failed = 0;
+}
+
+hsm_rc hsm_select_tokens(struct hsm_context *ctx, const struct hsm_uri *uri,
+                         struct hsm_tokens *out)
+{
+    struct misses m = { .failed = HSM_BUF_INIT, .seen = HSM_BUF_INIT };
+    struct modules all = { .libs = NULL };
+    size_t n_used;
+    hsm_rc rc = HSM_OK;
+
+    out->n = 0;
+    TRY(hsm_context_libraries(ctx, &all.libs, &all.n));
+    n_used = ask_all(ctx, &all, uri, out, &m);
+    for (unsigned int i = 1; i < START_ATTEMPTS && out->n == 0; i++) {
+        /* Pauses differ in every process, so that they part. */
+        if (!start_anew(ctx, &all, uri, i + (unsigned int)getpid() % 7u)) {
+            break;
+        }
+        clear_misses(&m);
+        n_used = ask_all(ctx, &all, uri, out, &m);
+    }
     if (out->n == 0) {
         rc = nothing_found(&m, uri, n_used);
     }
-    hsm_buf_clear(&m.failed);
-    hsm_buf_clear(&m.seen);
+    clear_misses(&m);
     return rc;
 }

@@ -150,7 +150,7 @@ static CK_FUNCTION_LIST fake_list = {
 
 static struct hsm_quirk fake_quirk = { .name = "fake" };
 static struct hsm_library fake_library = {
-    .f = &fake_list, .quirk = &fake_quirk
+    .f = &fake_list, .quirk = &fake_quirk, .ready_in = 1
 };
 static struct hsm_token fake_token = { .lib = &fake_library };
 

@@ -170,10 +170,14 @@ static bool reap(unsigned int n)
 static void become_child(struct worker *w, unsigned int index,
                          const struct step *s)
 {
+    bool good = false;
+
     alarm(ALARM);
     n_signers = 0;
     w->index = index;
-    exit(run_steps(w, s->body, s->body_end) ? 0 : 1);
+    good = run_steps(w, s->body, s->body_end);
+    leaving = !good;
+    exit(good ? 0 : 1);
 }
 
 static bool step_fork(struct worker *w, const struct step *s)
@@ -433,5 +437,9 @@ int main(int argc, char **argv)
     static struct worker w;
 
     alarm(ALARM);
-    return argc > 1 && run_steps(&w, argv + 1, argv + argc) ? 0 : 1;
+    if (argc > 1 && run_steps(&w, argv + 1, argv + argc)) {
+        return 0;
+    }
+    leaving = true;
+    return 1;
 }

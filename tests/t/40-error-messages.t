@@ -68,7 +68,8 @@ for my $case (
      [qr/:CKR_PIN_LOCKED:/, qr/C_Login/, qr/SO PIN or PUK/]],
     ['an expired PIN', { fail => 'C_Login=0xa3' }, 1,
      [qr/:CKR_PIN_EXPIRED:/, qr/set a new PIN/]],
-    ['no user PIN yet', { fail => 'C_Login=0x102' }, 1,
+    # SoftHSM says so, too, while another process logs in: it is asked again.
+    ['no user PIN yet', { fail => 'C_Login=0x102' }, undef,
      [qr/:CKR_USER_PIN_NOT_INITIALIZED:/, qr/set a user PIN/]],
     ["a maker's own value", { fail => 'C_Login=0x80001234' }, 1,
      [qr/C_Login/, qr/CKR_0x80001234/, qr/maker/]],
@@ -80,7 +81,8 @@ for my $case (
     my $count = P11::Count->new($token, %$options);
     load_refuses({ env => $count->token->conf_env(file => 'feign.cnf') },
                  $name, [qr/token "tok"/, qr/\Q$uri\E/, @$patterns]);
-    is($count->calls('C_Login'), $logins, "… C_Login: $logins");
+    is($count->calls('C_Login'), $logins, "… C_Login: $logins")
+        if defined $logins;
 }
 my $final = P11::Count->new($token, flags => $CKF_USER_PIN_FINAL_TRY);
 ok_openssl({ env => $final->token->conf_env(file => 'final.cnf', settings =>

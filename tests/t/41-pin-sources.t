@@ -145,18 +145,21 @@ for my $case (
 # The terminal
 
 SKIP: {
-    skip('script is not installed', 5) if !have('script');
+    skip('script is not installed', 6) if !have('script');
     my $prompt = 'Enter pass phrase for PKCS#11 token "tok" PIN:';
     my %how = (%{ how_of($token, {}) }, timeout => 20);
-    my $command = "'" . have('openssl') . "' pkey -noout -in '$uri'";
-    my @script = ('script', '-qec', $command, '/dev/null');
-    my $asked = ok_run({ %how, stdin => "$pin\n" }, 'the PIN is typed',
-                       @script);
+    my $command = have('openssl') . " pkey -noout -in '$uri'";
+    my @script = ('script', '-qefc', $command, "$dir/screen");
+    # Typed when the prompt is there, and a moment later the echo is off.
+    my @typed = ('sh', '-c', 'rm -f "$1"; { while ! grep -qs PIN: "$1"; do '
+        . 'sleep 0.05; done; sleep 0.1; echo "$2"; } | script -qefc "$0" "$1"',
+        $command, "$dir/screen");
+    my $asked = ok_run(\%how, 'the PIN is typed', @typed, $pin);
     my @prompts = $asked->{out} =~ /\Q$prompt\E/g;
     is(scalar @prompts, 1, '… after one prompt, with the words it always has');
     unlike($asked->{out}, qr/\Q$pin\E/, '… without echo');
-    fails_with({ %how, stdin => "wrong\n" }, 'a wrong one is typed',
-               [qr/\Q$prompt\E/, qr/CKR_PIN_INCORRECT/], @script);
+    fails_with(\%how, 'a wrong one is typed',
+               [qr/\Q$prompt\E/, qr/CKR_PIN_INCORRECT/], @typed, 'wrong');
     $asked = ok_run(how_of($token, { setting => $pin }),
         'with the PIN in a setting', @script);
     unlike($asked->{out}, qr/pass phrase/, '… nobody is asked');
@@ -213,11 +216,11 @@ unlike(slurp($log), qr/\Q$pin\E/, '… without the PIN');
 ok_openssl(how_of($token, {}), 'a reference keeps where the PIN is',
     'pkey', '-in', "$uri?pin-source=file:$file", '-out', $reference);
 ok_openssl(how_of($token, {}), '… and works by that',
-    'dgst', '-sha256', '-sign', $reference, '-out', "$dir/sig", $log);
+    'dgst', '-sha256', '-sign', $reference, '-out', "$dir/sig", $file);
 ok_openssl(\%logged, 'the public half for the judge', 'pkey', '-in', $uri,
     '-pubout', '-out', "$dir/pub.pem");
 ok_openssl('… which the default provider verifies', 'dgst', '-sha256',
-    '-verify', "$dir/pub.pem", '-signature', "$dir/sig", $log);
+    '-verify', "$dir/pub.pem", '-signature', "$dir/sig", $file);
 
 my $server = start_server({ env => $logged{env} }, 'use_key',
     builddir() . '/tests/c/use_key', "load=$uri",

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sessions: how many, who waits, and which are not handed out again. */
+#include <pthread.h>
+
+#include "tests/c/core.h"
+
+#define THREADS 8
+#define ROUNDS 12
+
+static unsigned char ref[THREADS][SIG_BYTES];
+
+struct job {
+    struct hsm_key *key;
+    unsigned char value;
+    bool good;
+};
+
+static void *sign_rounds(void *arg)
+{
+    struct job *job = arg;
+
+    job->good = true;
+    for (unsigned int i = 0; i < ROUNDS; i++) {
+        job->good = core_signs(job->key, job->value, ref[job->value])
+                    && job->good;
+    }
+    return NULL;
+}
+
+static bool run_threads(struct hsm_key *key)
+{
+    pthread_t thread[THREADS];
+    struct job job[THREADS];
+    bool good = true;
+
+    for (unsigned char i = 0; i < THREADS; i++) {
+        job[i] = (struct job){ .key = key, .value = i };
+        pthread_create(&thread[i], NULL, sign_rounds, &job[i]);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(thread[i], NULL);
+        good = good && job[i].good;
+    }
+    return good;
+}
+
+/* arg: how many sessions there may be. */
+static bool crowd(void *arg)
+{
+    struct core_setup how = { .max_sessions = *(unsigned int *)arg };
+    struct hsm_context *ctx = core_open(&how);
+    struct hsm_key *key = core_key(ctx, RSA_URI);
+    bool good = key != NULL;
+
+    for (unsigned char i = 0; good && i < THREADS; i++) {
+        good = hsm_ok(core_sign(key, i, ref[i]));
+    }
+    good = good && run_threads(key);
+    hsm_key_put(key);
+    hsm_context_put(ctx);
+    return good;
+}
+
+static void test_limits(void)
+{
+    static const unsigned int limits[] = { 1, 2, 0 };
+
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        unsigned int limit = limits[i];
+        struct calls before, c;
+
+        core_count_begin(&before);
+        ok(core_in_child(crowd, &limit), "%d threads, max-sessions %u",
+           THREADS, limit);
+        core_count_end(&before, &c);
+        ok(calls_of(&c, "C_OpenSession") <= (limit > 0 ? limit : THREADS + 1),
+           "sessions: %lld", calls_of(&c, "C_OpenSession"));
+        is_int(calls_of(&c, "C_SignInit"), THREADS * (ROUNDS + 1),
+               "no attempt is repeated");
+        is_int(calls_of(&c, "C_Login"), 1, "one login");
+    }
+}
+
+struct waiter {
+    struct hsm_context *ctx;
+    struct hsm_token *tok;
+    hsm_rc rc;
+    uint64_t waited_ms;
+    char words[256];
+};
+
+static void *wait_for_session(void *arg)
+{
+    struct waiter *w = arg;
+    struct hsm_session *s = NULL;
+    uint64_t began = hsm_now_ms();
+
+    w->rc = hsm_pool_take(w->ctx, w->tok, HSM_RO, &s);
+    w->waited_ms = hsm_now_ms() - began;
+    snprintf(w->words, sizeof(w->words), "%s", hsm_detail());
+    hsm_pool_put(s);
+    return NULL;
+}
+
+static void test_waiting(void)
+{
+    struct core_setup how = { .max_sessions = 1, .wait_ms = 400 };
+    struct hsm_context *ctx = core_open(&how);
+    struct hsm_key *key = core_key(ctx, RSA_URI);
+    struct waiter w = { .ctx = ctx };
+    struct hsm_session *s = NULL;
+    struct calls before, c;
+    pthread_t thread;
+
+    if (!ok(key != NULL, "a token with one session")) {
+        return;
+    }
+    w.tok = hsm_key_token(key);
+    ok(hsm_ok(hsm_pool_take(ctx, w.tok, HSM_RO, &s)), "it is taken");
+    wait_for_session(&w);
+    is_str(hsm_ckr_row(w.rc.rv)->name, hsm_ckr_row(HSM_E_TIMEOUT)->name,
+           "another one is waited for in vain");
+    ok(w.waited_ms >= 400 && w.waited_ms < 3000, "until the deadline");
+    ok(strstr(w.words, "all 1 sessions") != NULL, "said: %s", w.words);
+
+    pthread_create(&thread, NULL, wait_for_session, &w);
+    hsm_pause_ms(100);
+    hsm_pool_put(s);
+    pthread_join(thread, NULL);
+    ok(hsm_ok(w.rc) && w.waited_ms < 390, "who waits is woken by a put");
+
+    core_count_begin(&before);
+    s = NULL;
+    ok(hsm_ok(hsm_pool_take(ctx, w.tok, HSM_RW, &s)),
+       "one for writing takes the place of one for reading");
+    hsm_pool_put(s);
+    core_count_end(&before, &c);
+    is_int(calls_of(&c, "C_OpenSession"), 1, "one is opened");
+    is_int(calls_of(&c, "C_CloseSession"), 1, "one is closed");
+
+    ok(hsm_ok(hsm_pool_take(ctx, w.tok, HSM_RO, &s)), "taken again");
+    pthread_create(&thread, NULL, wait_for_session, &w);
+    hsm_pause_ms(100);
+    s->dirty = true;
+    hsm_pool_put(s);
+    pthread_join(thread, NULL);
+    ok(hsm_ok(w.rc) && w.waited_ms < 390, "a dirty one makes room, too");
+    hsm_key_put(key);
+    hsm_context_put(ctx);
+}
+
+/* A signature that does not fit leaves an operation in its session. */
+static void test_dirty(unsigned int limit)
+{
+    struct core_setup how = { .max_sessions = limit };
+    struct hsm_context *ctx = core_open(&how);
+    struct hsm_key *key = core_key(ctx, RSA_URI);
+    const struct hsm_mech mech = hsm_mech_plain(CKM_RSA_PKCS);
+    unsigned char small[10];
+    size_t len = sizeof(small);
+    struct calls before, c;
+    hsm_rc rc;
+
+    if (!ok(key != NULL && hsm_ok(core_sign(key, 1, ref[1])),
+            "max-sessions %u: it signs", limit)) {
+        return;
+    }
+    core_count_begin(&before);
+    rc = hsm_op_once(key, HSM_OP_SIGN, &mech, hsm_bytes_of("data", 4), small,
+                     &len);
+    core_count_end(&before, &c);
+    is_str(hsm_ckr_row(rc.rv)->name, "CKR_BUFFER_TOO_SMALL",
+           "not into ten bytes");
+    is_int(calls_of(&c, "C_CloseSession"), 1, "that session is closed");
+    is_int(calls_of(&c, "C_SignInit"), 1, "nothing is repeated");
+    core_count_begin(&before);
+    ok(core_signs(key, 1, ref[1]), "the next signature is good");
+    core_count_end(&before, &c);
+    is_int(calls_of(&c, "C_SignInit"), 1, "at the first attempt");
+    is_int(calls_of(&c, "C_Login"), limit == 1 ? 1 : 0,
+           "the login was only lost with the only session");
+    hsm_key_put(key);
+    hsm_context_put(ctx);
+}
+
+int main(void)
+{
+    if (!core_is_here()) {
+        return 0;
+    }
+    test_limits();
+    test_waiting();
+    test_dirty(1);
+    test_dirty(2);
+    return tap_done();
+}

@@ -1,0 +1,98 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: Apache-2.0
+#
+# Fork: while threads sign, again in children, in daemons, from parents that
+# have used the token and from those that have not. Each process that hangs is
+# ended by SIGALRM, which its parent tells.
+use strict;
+use warnings;
+
+use Test::More;
+use P11::Count;
+use P11::Test;
+use P11::Token;
+use P11::UseKey;
+
+needs('pkcs11-tool');
+
+# One token where a child keeps what its parent had, one where it has nothing.
+my @tokens = (
+    ['SoftHSM', P11::Token->needs('SoftHSM')],
+    ['SoftHSM that resets on fork',
+     P11::Token->needs('SoftHSM', reset_on_fork => 'true')],
+);
+my $pub = scratch() . '/pub.pem';
+
+# what, steps, of which RSA, EC, REF become "load=…"
+my @rows = (
+    ['children that sign', [qw(EC RSA sign fork=30,4 [ sign=3 ] sign)]],
+    ['children of children',
+     [qw(EC sign fork=3,3 [ sign fork=3,3 [ sign fork=3 [ sign ] sign ] sign ]
+         sign)]],
+    ['children of a parent that has not signed',
+     [qw(EC RSA fork=4,4 [ sign=3 ] sign=3)]],
+    ['children that load', [qw(EC sign fork=8,2 [ RSA EC sign=2 free ] sign)]],
+    ['children with threads',
+     [qw(EC RSA sign fork=6,2 [ in=4 [ sign=5 ] sign ] sign)]],
+    ['children that fork while their threads sign',
+     [qw(EC sign fork=2,2 [ threads=3 fork=10,2 [ sign ] stop sign ] sign)]],
+    ['children of threads',
+     [qw(EC sign in=4 [ fork=5 [ sign=2 ] sign ] sign)]],
+    ['children that _exit at once', [qw(EC sign fork=10,2 [ _exit ] sign)]],
+    ['children that free', [qw(EC sign fork=10,2 [ free ] sign)]],
+    ['children that end in other ways',
+     [qw(EC sign fork=5 [ sign _exit ] fork=5 [ sign free cleanup _exit ]
+         fork=5 [ cleanup exit ] sign)]],
+    ['a daemon', [qw(EC sign adopt fork [ sign daemon sign=3 ] reap sign)]],
+    ['a daemon that has loaded only',
+     [qw(adopt fork [ EC RSA daemon sign=3 ] reap)]],
+    ['a daemon with a reference',
+     [qw(adopt fork [ REF daemon sign=3 fork=4,2 [ sign=3 ] ] reap)]],
+    ['references', [qw(REF fork=30,4 [ sign=3 ])]],
+);
+
+# 100 times each, in ten parents: what a parent's threads hold differs.
+my @storms = (
+    ['EC', [qw(EC sign threads=4 fork=25,2 [ sign=2 ] stop sign)]],
+    ['RSA', [qw(RSA sign threads=4 fork=25,2 [ sign=2 ] stop sign)]],
+    ['both, children at once',
+     [qw(RSA EC sign threads=4 fork=25,8 [ sign ] stop sign)]],
+);
+
+sub steps {
+    my ($words, %key) = @_;
+    return map { defined $key{$_} ? "load=$key{$_}" : $_ } @$words;
+}
+
+for (@tokens) {
+    my ($where, $token) = @$_;
+    my %key = (RSA => $token->keypair('rsa:2048', 'rsa', '01'),
+               EC => $token->keypair('EC:prime256v1', 'ec', '02'));
+    $key{REF} = reference($token, $key{EC}, "$token->{label}-ref");
+    my %how = (env => $token->conf_env);
+
+    for my $row (@rows) {
+        my ($name, $words) = @$row;
+        ok_use_key(\%how, "$where: $name", steps($words, %key));
+    }
+    for my $row (@storms) {
+        my ($name, $words) = @$row;
+        ok_every_time(\%how, 4, "$where: 25 forks while 4 threads sign, $name",
+                      steps($words, %key));
+    }
+    use_key_fails(\%how, "$where: a child that fails is noticed",
+                  qr/a child ended with status 1/, "load=$key{EC}",
+                  qw(sign fork=3,2 [), 'load=/nonexistent', ']');
+
+    # What the parent of references does with the token: nothing.
+    my $count = P11::Count->new($token);
+    my %counted = (env => $count->token->conf_env);
+    ok_use_key(\%counted, "$where: a parent that only loads a reference",
+               "load=$key{REF}", qw(fork=4,2 [ _exit ]));
+    is_deeply($count->read, {}, "$where: does not open the module");
+    ok_use_key(\%counted, "$where: its children sign", "load=$key{REF}",
+               qw(fork=4,2 [ sign=3 ]));
+    is($count->calls('C_Sign'), 12, "$where: in the token");
+}
+
+done_testing();
