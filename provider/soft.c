@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "provider/soft.h"
 
+#include <openssl/err.h>
+#include <openssl/proverr.h>
+
+#include "provider/err.h"
+
 EVP_PKEY_CTX *prov_soft_new(const struct prov_ctx *ctx, EVP_PKEY *key,
                             prov_soft_init_fn *init,
                             const OSSL_PARAM params[])
@@ -14,12 +19,21 @@ EVP_PKEY_CTX *prov_soft_new(const struct prov_ctx *ctx, EVP_PKEY *key,
     return pctx;
 }
 
+static int no_operation(void)
+{
+    return prov_raise_prov(PROV_R_NOT_INSTANTIATED,
+                           "the operation was not initialised");
+}
+
 int prov_soft_set(EVP_PKEY_CTX *pctx, const OSSL_PARAM params[])
 {
     if (params == NULL || params[0].key == NULL) {
         return 1;
     }
-    return pctx != NULL && EVP_PKEY_CTX_set_params(pctx, params) > 0;
+    if (pctx == NULL) {
+        return no_operation();
+    }
+    return EVP_PKEY_CTX_set_params(pctx, params) > 0;
 }
 
 int prov_soft_get(EVP_PKEY_CTX *pctx, OSSL_PARAM params[])
@@ -27,7 +41,10 @@ int prov_soft_get(EVP_PKEY_CTX *pctx, OSSL_PARAM params[])
     if (params == NULL || params[0].key == NULL) {
         return 1;
     }
-    return pctx != NULL && EVP_PKEY_CTX_get_params(pctx, params) > 0;
+    if (pctx == NULL) {
+        return no_operation();
+    }
+    return EVP_PKEY_CTX_get_params(pctx, params) > 0;
 }
 
 /* The lists outlive the method: they are constants of its implementation. */

@@ -29,6 +29,8 @@ struct prov_keytype {
     const char *default_group;  /* when generating without one, or NULL */
     CK_KEY_TYPE ckk;            /* of the token's object */
     unsigned int uses;          /* enum hsm_usage: all it can be made for */
+    /* What import takes and export gives; NULL: of that there is nothing. */
+    const OSSL_PARAM *(*types)(int selection);
 };
 
 /* signature/fresh.h */

@@ -169,6 +169,9 @@ int prov_keymgmt_import(void *keydata, int selection,
 }
 
 /*
+ * Of what has no list nothing is exported: the default provider's text encoder,
+ * for one, takes an RSA key of parameters alone and dies of it.
+ *
  * libcrypto asks for everything to see whether another provider could do the
  * work. A key with a private half has to refuse that, without an error, or the
  * other one would be chosen and fail later. A public key says yes: the work
@@ -179,7 +182,8 @@ int prov_keymgmt_export(void *keydata, int selection, OSSL_CALLBACK *cb,
 {
     const struct prov_key *key = keydata;
 
-    if (key == NULL || key->soft == NULL) {
+    if (key == NULL || key->soft == NULL
+        || key->type->types(selection) == NULL) {
         return 0;
     }
     if ((selection & SELECT_PRIVATE) != 0

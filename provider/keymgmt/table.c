@@ -116,7 +116,7 @@ static void *gen_start(struct prov_ctx *ctx, const struct prov_keytype *type,
 
 #define STAMP(id, name, names, op, agree, group, ckk, uses, lists) \
     static const struct prov_keytype id##_row = { \
-        (name), (names), (op), (agree), (group), (ckk), (uses) \
+        (name), (names), (op), (agree), (group), (ckk), (uses), lists##_types \
     }; \
     static OSSL_FUNC_keymgmt_new_fn id##_new; \
     static void *id##_new(void *provctx) \

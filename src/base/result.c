@@ -85,6 +85,8 @@ hsm_rc hsm_blame(hsm_rc rc, const char *fmt, ...)
 {
     char text[WHERE_MAX];
     size_t len = strlen(where);
+    size_t gap = len > 0 ? 2 : 0;
+    size_t n;
     va_list ap;
 
     if (hsm_ok(rc)) {
@@ -93,12 +95,13 @@ hsm_rc hsm_blame(hsm_rc rc, const char *fmt, ...)
     va_start(ap, fmt);
     set_text(text, sizeof(text), fmt, ap);
     va_end(ap);
+    n = strlen(text);
     /* The innermost frame knows best and speaks first; what has been said
      * is not said again, nor said by halves. */
     if (strstr(words, text) == NULL && strstr(where, text) == NULL
-        && (len == 0 || len + 2 + strlen(text) < sizeof(where))) {
-        (void)snprintf(where + len, sizeof(where) - len, "%s%s",
-                       len > 0 ? ", " : "", text);
+        && len + gap + n < sizeof(where)) {
+        memcpy(where + len, ", ", gap);
+        memcpy(where + len + gap, text, n + 1);
     }
     return rc;
 }

@@ -68,7 +68,7 @@ static hsm_rc recover_library(const struct hsm_run *run, hsm_rc rc,
 {
     struct hsm_library *lib = run->tok->lib;
 
-    if (rc.rv == CKR_CRYPTOKI_NOT_INITIALIZED || rc.rv == HSM_E_NO_TOKEN
+    if (rc.rv == CKR_CRYPTOKI_NOT_INITIALIZED
         || rc.rv == CKR_USER_PIN_NOT_INITIALIZED || lib->gate.guard_sigpipe) {
         return hsm_context_restart(run->ctx, lib, generation);
     }
@@ -101,19 +101,29 @@ static bool is_cut_off(const struct hsm_run *run, hsm_rc rc)
         && !hsm_ok(hsm_token_refresh(run->tok));
 }
 
-/* SoftHSM reads what there is, and what a PIN is compared with, when it is
- * started, and finds nothing while another process logs in. */
+/* SoftHSM reads what a PIN is compared with when it is started, and finds
+ * nothing while another process logs in. */
 static bool is_half_read(const struct hsm_run *run, hsm_rc rc)
 {
     CK_TOKEN_INFO info;
 
-    if (rc.rv == HSM_E_NO_TOKEN) {
-        return hsm_pool_may_restart(run->tok->lib);
-    }
     hsm_token_info(run->tok, &info);
     return rc.rv == CKR_USER_PIN_NOT_INITIALIZED
         && (info.flags & CKF_USER_PIN_INITIALIZED) != 0
         && hsm_token_has_login_race(run->tok);
+}
+
+/* Likewise a token; where it may not be started anew, somebody uses it, and
+ * looking again is enough. */
+static bool find_left_out(const struct hsm_run *run, const struct attempt *a)
+{
+    struct hsm_library *lib = run->tok->lib;
+    hsm_rc rc = HSM_OK;
+
+    if (hsm_token_has_login_race(run->tok) && hsm_pool_may_restart(lib)) {
+        rc = hsm_context_restart(run->ctx, lib, a->generation);
+    }
+    return hsm_token_has_login_race(run->tok) && rc.rv != HSM_E_DEAD;
 }
 
 /* Repairs what a stale failure tells of. False: there is nothing to repair. */
@@ -125,6 +135,9 @@ static bool recover(const struct hsm_run *run, hsm_rc rc,
     if (a->logged_out) {
         void_epoch(run->tok, a->epoch);
         return true;
+    }
+    if (rc.rv == HSM_E_NO_TOKEN) {
+        return find_left_out(run, a);
     }
     if (is_cut_off(run, rc) || is_half_read(run, rc)) {
         cls = HSM_CLASS_STALE_LIBRARY;

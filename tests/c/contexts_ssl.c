@@ -102,35 +102,40 @@ static bool verifies_hash(const struct state *s, const char *md, int padding,
     return good;
 }
 
-/* "SHA256/pkcs1:2": two pieces. "hash32/SHA256": a hash of 32 octets. */
+/* What is signed with this padding and digest, if it is: "SHA256/1:2" is two
+ * pieces, "hash32/SHA256/1" a hash of 32 octets. */
+static void look(const struct state *s, int padding, const char *md,
+                 char text[64])
+{
+    static const size_t lengths[] = { 32, 64, 20 };
+    const char *hash_md = padding != 0 ? md : NULL;
+    size_t i;
+    int n;
+
+    for (n = 0; n < 6 && md != NULL; n++) {
+        if (verifies_pieces(s, md, padding, n)) {
+            snprintf(text, 64, "%s/%d:%d", md, padding, n);
+        }
+    }
+    for (i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        if (verifies_hash(s, hash_md, padding, lengths[i])) {
+            snprintf(text, 64, "hash%zu/%s/%d", lengths[i],
+                     hash_md != NULL ? hash_md : "-", padding);
+        }
+    }
+}
+
 static void say_signed(struct state *s)
 {
     static const char *const digests[] = { "SHA1", "SHA256", "SHA512", NULL };
-    static const size_t lengths[] = { 32, 64, 20 };
     bool rsa = !EVP_PKEY_is_a(s->t->public, "EC");
     char text[64] = "signs-nothing-known";
-    size_t d, l;
-    int i, n;
+    size_t i;
 
-    for (i = 0; i < (rsa ? 2 : 1); i++) {
-        int padding = !rsa ? 0
-            : i == 0 ? RSA_PKCS1_PADDING : RSA_PKCS1_PSS_PADDING;
-
-        for (d = 0; d < 4; d++) {
-            for (n = 0; n < 6 && digests[d] != NULL; n++) {
-                if (verifies_pieces(s, digests[d], padding, n)) {
-                    snprintf(text, sizeof(text), "%s/%d:%d", digests[d],
-                             padding, n);
-                }
-            }
-            for (l = 0; l < 3; l++) {
-                if (verifies_hash(s, rsa ? digests[d] : NULL, padding,
-                                  lengths[l])) {
-                    snprintf(text, sizeof(text), "hash%zu/%s/%d", lengths[l],
-                             rsa && digests[d] != NULL ? digests[d] : "-",
-                             padding);
-                }
-            }
+    for (i = 0; i < sizeof(digests) / sizeof(digests[0]); i++) {
+        look(s, rsa ? RSA_PKCS1_PADDING : 0, digests[i], text);
+        if (rsa) {
+            look(s, RSA_PKCS1_PSS_PADDING, digests[i], text);
         }
     }
     ERR_clear_error();

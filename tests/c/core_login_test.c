@@ -132,15 +132,16 @@ static void test_wrong(void)
         const char *what;
         core_fn fn;
         void *arg;
-        long long sent;
+        long long sent, at_most;
     } rows[] = {
-        { "a wrong PIN, twice", load_twice, &twice, 1 },
-        { "a wrong PIN that is known", load_refused, &twice, 0 },
-        { "a wrong PIN in 4 children", load_in_children, &children, 1 },
-        { "a wrong PIN in 8 threads", load_in_threads, &shared, 1 },
-        { "a wrong PIN in 8 contexts", load_in_threads, NULL, 1 },
-        { "the right PIN", load_once, &right, 1 },
-        { "the right PIN in 4 children", load_in_children, &right, 4 },
+        { "a wrong PIN, twice", load_twice, &twice, 1, 1 },
+        { "a wrong PIN that is known", load_refused, &twice, 0, 0 },
+        { "a wrong PIN in 4 children", load_in_children, &children, 1, 1 },
+        { "a wrong PIN in 8 threads", load_in_threads, &shared, 1, 1 },
+        { "a wrong PIN in 8 contexts", load_in_threads, NULL, 1, 1 },
+        { "the right PIN", load_once, &right, 1, 1 },
+        { "the right PIN in 4 children", load_in_children, &right, 4,
+          4 + 8 },
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -148,7 +149,8 @@ static void test_wrong(void)
         long long n = logins(rows[i].fn, rows[i].arg, &good);
 
         ok(good, "%s", rows[i].what);
-        is_int(n, rows[i].sent, "sent so often");
+        /* The right one is sent again where SoftHSM's logins collide. */
+        ok(n >= rows[i].sent && n <= rows[i].at_most, "sent: %lld", n);
     }
 }
 

@@ -231,6 +231,15 @@ static bool same_lists(const OSSL_PARAM *a, const OSSL_PARAM *b)
     return true;
 }
 
+/* Neither the private half, nor parameters of a type that has none. */
+static bool is_refused(const struct twins *t, size_t part)
+{
+    return parts[part].is_private
+           || (!EVP_PKEY_is_a(t->token, "EC")
+               && (parts[part].selection & OSSL_KEYMGMT_SELECT_KEYPAIR)
+                  == 0);
+}
+
 static void export_parts(const struct twins *t)
 {
     size_t i;
@@ -240,7 +249,7 @@ static void export_parts(const struct twins *t)
         int good = EVP_PKEY_todata(t->token, parts[i].selection, &ours);
 
         ok(good <= 0 || is_quiet(), "%s: no error", parts[i].what);
-        if (parts[i].is_private) {
+        if (is_refused(t, i)) {
             is_int(good > 0, 0, "%s: is not exported", parts[i].what);
         } else {
             is_int(good, EVP_PKEY_todata(t->public, parts[i].selection,
@@ -317,6 +326,20 @@ static void copies(const struct twins *t, const char *uri)
     ERR_clear_error();
 }
 
+/* ---- words ---- */
+
+/* OpenSSL 3.0's own encoder reads through NULL where it gets half a key. */
+static void prints(const struct twins *t)
+{
+    BIO *out = BIO_new(BIO_s_mem());
+
+    is_int(EVP_PKEY_print_public(out, t->token, 0, NULL), 1, "public half");
+    is_int(EVP_PKEY_print_params(out, t->token, 0, NULL), 1, "parameters");
+    is_int(EVP_PKEY_print_private(out, t->token, 0, NULL), 1, "private half");
+    ok(is_quiet(), "are described without an error");
+    BIO_free(out);
+}
+
 /* ---- checks ---- */
 
 static void checks(const struct twins *t)
@@ -357,8 +380,6 @@ static void refusals(const struct twins *t)
 
     ok(p8 == NULL, "it is no PKCS#8");
     PKCS8_PRIV_KEY_INFO_free(p8);
-    ok(EVP_PKEY_get0_RSA(t->token) == NULL
-       && EVP_PKEY_get0_EC_KEY(t->token) == NULL, "it has no legacy form");
     ERR_clear_error();
     ok(EVP_PKEY_set_params(t->token, set) <= 0, "it is not changed");
     ok(ERR_peek_error() != 0, "with an error");
@@ -383,6 +404,7 @@ int main(int argc, char *argv[])
     export_parts(&t);
     same_spki("token", t.token, t.public);
     copies(&t, argv[1]);
+    prints(&t);
     checks(&t);
     refusals(&t);
     same_spki("afterwards", t.token, t.public);

@@ -28,7 +28,8 @@ struct thread {
     pthread_t id;
     struct worker worker;
     struct step step;
-    bool good;
+    atomic_uint signatures;
+    atomic_bool good;
 };
 
 static struct thread signer[THREADS_MAX];
@@ -49,7 +50,8 @@ static void start(struct worker *w, unsigned int i, const struct step *s,
     t->worker.index = i;
     t->worker.n_providers = 0;
     t->step = *s;
-    t->good = false;
+    t->signatures = 0;
+    t->good = true;
     for (size_t k = 0; k < w->n_keys; k++) {
         EVP_PKEY_up_ref(w->key[k].own);
         EVP_PKEY_up_ref(w->key[k].public);
@@ -92,12 +94,12 @@ static void *sign_on(void *arg)
     struct thread *t = arg;
     unsigned char sig[SIGNATURE_MAX];
     size_t len = 0;
-    unsigned int i = 0;
+    size_t i = 0;
 
     t->good = true;
     while (t->good && !stopping) {
-        t->good = sign(&t->worker, &t->worker.key[i++ % t->worker.n_keys], sig,
-                       &len);
+        i = t->signatures++ % t->worker.n_keys;
+        t->good = sign(&t->worker, &t->worker.key[i], sig, &len);
     }
     /* In a process that ends, libcrypto may be gone: nothing is freed. */
     if (!t->good && !leaving) {
@@ -110,10 +112,20 @@ static void *sign_on(void *arg)
     return NULL;
 }
 
+/* Goes on when all have signed: libcrypto's own locks around a thread's first
+ * use do not survive a fork. */
 static bool step_threads(struct worker *w, const struct step *s)
 {
     stopping = false;
-    return w->n_keys > 0 && start_all(w, s, sign_on);
+    if (w->n_keys == 0 || !start_all(w, s, sign_on)) {
+        return fail("no threads:", s->arg);
+    }
+    for (unsigned int i = 0; i < n_signers; i++) {
+        while (signer[i].signatures <= w->n_keys && signer[i].good) {
+            usleep(1000);
+        }
+    }
+    return true;
 }
 
 static bool step_stop(struct worker *w, const struct step *s)

@@ -53,8 +53,9 @@ my @ways = (
     # name, key, options, what the certificate says
     ['rsa', 'rsa', [], qr/sha256WithRSAEncryption/],
     ['rsa-sha512', 'rsa', ['-sha512'], qr/sha512WithRSAEncryption/],
+    # The salt is as long as fits; from 3.1 on, not longer than the hash.
     ['pss', 'rsa', [qw(-sigopt rsa_padding_mode:pss)],
-     qr/rsassaPss.*Hash Algorithm: sha256.*Salt Length: 0x[DE]E/s],
+     qr/rsassaPss.*Hash Algorithm: sha256.*Salt Length: 0x(?:[DE]E|20)/s],
     ['pss-digest', 'rsa', [qw(-sha384 -sigopt rsa_padding_mode:pss
                               -sigopt rsa_pss_saltlen:digest)],
      qr/rsassaPss.*sha384.*mgf1 with sha384.*Salt Length: 0x30/s],

@@ -38,6 +38,12 @@ for my $name ('ca', 'other') {
          "/CN=$name", '-addext', 'basicConstraints=critical,CA:true',
          '-keyout', "$dir/$name.key", '-out', "$dir/$name.pem");
 }
+# That a key is for RSA-PSS only its reference knows, not the token.
+$uri{pss} = "$dir/made.pem";
+make('genpkey', '-propquery', $prefer, '-algorithm', 'RSA-PSS', '-pkeyopt',
+     'rsa_keygen_bits:2048', '-pkeyopt',
+     'pkcs11_uri:' . $token->uri(object => 'pss', id => '%04'),
+     '-out', $uri{pss});
 make('genpkey', '-algorithm', 'EC', '-pkeyopt', 'group:P-256', '-out',
      "$dir/soft.key");
 for my $row ((map { [$_, $uri{$_}, 'ca'] } keys %uri),
@@ -81,7 +87,8 @@ sub serve {
         '-accept', "127.0.0.1:$port", '-naccept', $connections, '-www',
         '-CAfile', $ca, '-Verify', '2', '-verify_return_error', @arguments);
     my $server = start_server($new_how, 'tls', @command);
-    wait_for(10, sub { slurp($server->{out}) =~ /^ACCEPT/m })
+    wait_for(10, sub { -e $server->{out}
+                        && slurp($server->{out}) =~ /^ACCEPT/m })
         or diag(slurp($server->{err}));
     return ($port, $server);
 }
@@ -98,6 +105,16 @@ sub asking {
     return { %$how, stdin => "GET / HTTP/1.0\r\n\r\n", timeout => 20 };
 }
 
+# The output is long: shown in part.
+sub says {
+    my ($result, $pattern, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    ok($result->{out} =~ $pattern, $name)
+        or diag("not said: $pattern\n", join "\n",
+                grep { /^(?:Peer|Server|New|No client|Client|.*Verif)/ }
+                split /\n/, $result->{out});
+}
+
 # The server's page says that it saw the client's certificate.
 sub handshake {
     my ($name, $how, $port, $peer, @arguments) = @_;
@@ -109,9 +126,9 @@ sub handshake {
         });
         $result->{calls} = $client_calls;
     });
-    like($result->{out}, qr/Verify return code: 0 \(ok\)/,
+    says($result, qr/Verify return code: 0 \(ok\)/,
          "$name: the server is who it says");
-    like($result->{out}, qr/Client certificate.*CN = \Q$peer\E\b/s,
+    says($result, qr/Client certificate.*Subject: CN ?= ?\Q$peer\E\n/s,
          "$name: and knows its client");
     is_quiet($result, "$name: quietly");
     return ($result, $server_calls);
@@ -169,7 +186,7 @@ for my $order (@orders) {
             my $tls = "$name, TLS $version";
             my ($result, $calls) = handshake($tls, $client_how, $port, $mine,
                 "-tls" . $version =~ tr/./_/r, @certificate);
-            like($result->{out}, qr/New, TLSv\Q$version\E, Cipher/,
+            says($result, qr/New, TLSv\Q$version\E, Cipher/,
                  "$tls: of that version");
             is_deeply(work_of($calls), \%one, "$tls: the server signs once");
             is(sum_of($calls), 2, "$tls: by two calls in all")
@@ -190,47 +207,58 @@ for my $order (@orders) {
 my $ours = ['file', undef, qw(default pkcs11)];
 my $preferred = ['file', $prefer, qw(default pkcs11)];
 my @soft = ('-cert', "$dir/soft.crt", '-key', "$dir/soft.key");
+# What the client's own key signs with has to be in its list, too.
+my $own = 'ecdsa_secp256r1_sha256';
 my @details = (
-    # key, arguments of the client, what it says
-    ['rsa', ['-tls1_3', '-sigalgs', 'rsa_pss_rsae_sha256'], qr/RSA-PSS/],
-    ['rsa', ['-tls1_3', '-sigalgs', 'rsa_pss_rsae_sha384'],
+    # key, arguments of the client, what it says: from 3.2 on, the signature's
+    # name in TLS
+    ['rsa', ['-tls1_3', '-sigalgs', "rsa_pss_rsae_sha256:$own"],
+     qr/Peer signature type: (?:RSA-PSS|rsa_pss_rsae_)/],
+    ['rsa', ['-tls1_3', '-sigalgs', "rsa_pss_rsae_sha384:$own"],
      qr/Peer signing digest: SHA384/],
-    ['rsa', ['-tls1_3', '-sigalgs', 'rsa_pss_rsae_sha512'],
+    ['rsa', ['-tls1_3', '-sigalgs', "rsa_pss_rsae_sha512:$own"],
      qr/Peer signing digest: SHA512/],
-    ['rsa', ['-tls1_2', '-sigalgs', 'RSA+SHA256'],
-     qr/Peer signature type: RSA\n/],
-    ['rsa', ['-tls1_2', '-sigalgs', 'RSA+SHA512'],
-     qr/Peer signature type: RSA\n/],
-    ['rsa', ['-tls1_2', '-sigalgs', 'rsa_pss_rsae_sha256'], qr/RSA-PSS/],
+    ['rsa', ['-tls1_2', '-sigalgs', "RSA+SHA256:$own"],
+     qr/Peer signature type: (?:RSA|rsa_pkcs1_\w+)\n/],
+    ['rsa', ['-tls1_2', '-sigalgs', "RSA+SHA512:$own"],
+     qr/Peer signature type: (?:RSA|rsa_pkcs1_\w+)\n/],
+    ['rsa', ['-tls1_2', '-sigalgs', "rsa_pss_rsae_sha256:$own"],
+     qr/Peer signature type: (?:RSA-PSS|rsa_pss_rsae_)/],
     ['rsa', ['-tls1_1', '-cipher', 'DEFAULT@SECLEVEL=0'], qr/TLSv1\.1/],
     ['rsa', ['-tls1_2', '-cipher', 'DHE-RSA-AES128-GCM-SHA256'],
      qr/DHE-RSA-AES128-GCM-SHA256/],
-    ['p256', ['-tls1_3', '-sigalgs', 'ecdsa_secp256r1_sha256'],
-     qr/Peer signature type: ECDSA/],
-    ['p256', ['-tls1_2', '-sigalgs', 'ECDSA+SHA512'],
+    ['pss', ['-tls1_3', '-sigalgs', "rsa_pss_pss_sha256:$own"],
+     qr/Peer signature type: (?:RSA-PSS|rsa_pss_pss_)/],
+    ['pss', ['-tls1_2', '-sigalgs', "rsa_pss_pss_sha512:$own"],
      qr/Peer signing digest: SHA512/],
-    ['p384', ['-tls1_3', '-sigalgs', 'ecdsa_secp384r1_sha384'],
+    ['p256', ['-tls1_3', '-sigalgs', 'ecdsa_secp256r1_sha256'],
+     qr/Peer signature type: (?:ECDSA|ecdsa_)/],
+    ['p256', ['-tls1_2', '-sigalgs', "ECDSA+SHA512:$own"],
+     qr/Peer signing digest: SHA512/],
+    ['p384', ['-tls1_3', '-sigalgs', "ecdsa_secp384r1_sha384:$own"],
      qr/Peer signing digest: SHA384/],
     map({ ['p256', ['-tls1_3', '-groups', $_->[0]], $_->[1]] }
         ['X25519', qr/X25519/], ['P-256', qr/ECDH, prime256v1|P-256/],
         ['P-384', qr/ECDH, secp384r1|P-384/], ['P-521', qr/secp521r1|P-521/],
         ['X448', qr/X448/], ['ffdhe2048', qr/DH, (?:ffdhe2048|2048 bits)/i]),
 );
+my $sigalgs = join ':', 'RSA+SHA1', map {
+    ("RSA-PSS+$_", "rsa_pss_pss_\L$_", "RSA+$_", "ECDSA+$_")
+} qw(SHA256 SHA384 SHA512);
 for my $order ($ours, $preferred) {
     my $ours_how = side('server', $order);
     for my $key (sort keys %uri) {
         my @rows = grep { $_->[0] eq $key } @details;
         my ($port, $server) = serve($ours_how, scalar @rows, '-cert',
             "$dir/$key.crt", '-key', $uri{$key}, '-cipher',
-            'ALL:@SECLEVEL=0', '-sigalgs', join(':', map { ("RSA+$_",
-            "RSA-PSS+$_", "ECDSA+$_") } qw(SHA1 SHA256 SHA384 SHA512)),
-            '-groups', 'X25519:P-256:P-384:P-521:X448:ffdhe2048');
+            'ALL:@SECLEVEL=0', '-sigalgs', $sigalgs, '-groups',
+            'X25519:P-256:P-384:P-521:X448:ffdhe2048');
         for my $row (@rows) {
             my (undef, $arguments, $says) = @$row;
             my $name = join ' ', $order->[1] // 'server', $key, @$arguments;
             my ($result, $calls) = handshake($name, alone(), $port, 'soft',
                                              @soft, @$arguments);
-            like($result->{out}, $says, "$name: as asked for");
+            says($result, $says, "$name: as asked for");
             is_deeply(work_of($calls), \%one, "$name: one signature");
         }
         ended("server $key", $server);
@@ -238,7 +266,7 @@ for my $order ($ours, $preferred) {
     # Groups and versions are offered as without us.
     my $client_how = side('client', $order);
     for my $row (['-tls1_3', 'X25519'], ['-tls1_3', 'P-384'],
-                 ['-tls1_3', 'ffdhe2048'], ['-tls1_2', 'P-256']) {
+                 ['-tls1_3', 'ffdhe2048'], ['-tls1_2', 'P-256:P-384']) {
         my ($version, $group) = @$row;
         for my $key (qw(rsa p384)) {
             my $name = join ' ', $order->[1] // 'client', $key, @$row;

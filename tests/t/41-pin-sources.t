@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 
+use MIME::Base64;
 use Test::More;
 use P11::Count;
 use P11::Test;
@@ -205,13 +206,36 @@ for my $case (
     my $result = ok_openssl(\%logged, "$name is written", @command);
     my $text = $result->{out} . $result->{err};
     $text .= slurp($reference) if $name eq 'a reference';
-    $text =~ s{-----BEGIN PKCS.*?\n(.*?)-----END[^\n]*}{
-        require MIME::Base64; MIME::Base64::decode_base64($1) }esg;
+    $text =~ s{-----BEGIN PKCS.*?\n(.*?)-----END[^\n]*}{decode_base64($1)}esg;
     like($text, qr/object=key|object=new|BEGIN PUBLIC/, '… it is there');
     unlike($text, qr/\Q$pin\E/, '… without the PIN');
 }
 like(slurp($log), qr/C_Login/, 'the log of every call has the login');
 unlike(slurp($log), qr/\Q$pin\E/, '… without the PIN');
+
+# A reference that was made elsewhere, with a PIN in it, and is written anew.
+sub der {
+    my ($tag, $value) = @_;
+    my $n = length $value;
+    return pack($n < 256 ? 'CCC' : 'CCn', $tag, $n < 256 ? 0x81 : 0x82, $n)
+        . $value;
+}
+
+sub decoded {
+    my ($pem) = @_;
+    my ($base64) = $pem =~ /-----BEGIN.*?\n(.*?)-----END/s;
+    return decode_base64($base64 // '');
+}
+
+my ($public) = decoded(slurp($reference)) =~ /(x-public-key=[\w-]+)/;
+my $foreign = spew("$dir/foreign.pem", "-----BEGIN PKCS#11 PROVIDER URI-----\n"
+    . encode_base64(der(0x30, "\x1a\x19PKCS#11 Provider URI v1.0"
+                        . der(0x0c, "$secret&$public")))
+    . "-----END PKCS#11 PROVIDER URI-----\n");
+ok_openssl(how_of($token, {}), 'a reference with a PIN in it is read', 'pkey',
+    '-in', $foreign, '-out', "$dir/anew.pem");
+like(decoded(slurp("$dir/anew.pem")), qr/object=key/, '… and written anew');
+unlike(decoded(slurp("$dir/anew.pem")), qr/\Q$pin\E/, '… without it');
 
 ok_openssl(how_of($token, {}), 'a reference keeps where the PIN is',
     'pkey', '-in', "$uri?pin-source=file:$file", '-out', $reference);

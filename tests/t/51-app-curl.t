@@ -75,7 +75,8 @@ SKIP: {
     my $plain = { env => $token->bare_env };
     my $with_pin = "$uri{ec}?pin-source=file:" . $token->pin_file;
     my $result = ok_run($plain, 'curl takes the URI of a key',
-                        curl($certificate{ec}, $with_pin));
+                        curl($certificate{ec}, $with_pin,
+                             '--key-type', 'PROV'));
     like($result->{out}, qr/ CN=ec worker/, 'nginx verified that');
 }
 

@@ -36,8 +36,6 @@ my @rows = (
      [qw(EC RSA sign fork=6,2 [ in=4 [ sign=5 ] sign ] sign)]],
     ['children that fork while their threads sign',
      [qw(EC sign fork=2,2 [ threads=3 fork=10,2 [ sign ] stop sign ] sign)]],
-    ['children of threads',
-     [qw(EC sign in=4 [ fork=5 [ sign=2 ] sign ] sign)]],
     ['children that _exit at once', [qw(EC sign fork=10,2 [ _exit ] sign)]],
     ['children that free', [qw(EC sign fork=10,2 [ free ] sign)]],
     ['children that end in other ways',
@@ -51,7 +49,7 @@ my @rows = (
     ['references', [qw(REF fork=30,4 [ sign=3 ])]],
 );
 
-# 100 times each, in ten parents: what a parent's threads hold differs.
+# Four parents each, with 25 children.
 my @storms = (
     ['EC', [qw(EC sign threads=4 fork=25,2 [ sign=2 ] stop sign)]],
     ['RSA', [qw(RSA sign threads=4 fork=25,2 [ sign=2 ] stop sign)]],
