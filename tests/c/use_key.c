@@ -89,17 +89,27 @@ static bool start_all(struct worker *w, const struct step *s,
     return true;
 }
 
+static bool sign_next(struct thread *t, EVP_PKEY_CTX *prepared)
+{
+    struct key *key = &t->worker.key[t->signatures % t->worker.n_keys];
+    unsigned char sig[SIGNATURE_MAX];
+    size_t len = 0;
+    bool good = prepared != NULL ? sign_prepared(prepared)
+                                 : sign(&t->worker, key, sig, &len);
+
+    t->signatures++;
+    return good;
+}
+
 static void *sign_on(void *arg)
 {
     struct thread *t = arg;
-    unsigned char sig[SIGNATURE_MAX];
-    size_t len = 0;
-    size_t i = 0;
+    EVP_PKEY_CTX *prepared =
+        t->worker.prepared ? prepare(&t->worker, &t->worker.key[0]) : NULL;
 
-    t->good = true;
+    t->good = prepared != NULL || !t->worker.prepared;
     while (t->good && !stopping) {
-        i = t->signatures++ % t->worker.n_keys;
-        t->good = sign(&t->worker, &t->worker.key[i], sig, &len);
+        t->good = sign_next(t, prepared);
     }
     /* In a process that ends, libcrypto may be gone: nothing is freed. */
     if (!t->good && !leaving) {
@@ -108,6 +118,7 @@ static void *sign_on(void *arg)
     while (leaving) {
         pause();
     }
+    EVP_PKEY_CTX_free(prepared);
     step_free(&t->worker, NULL);
     return NULL;
 }
@@ -374,6 +385,7 @@ static const struct {
     { "verify", step_verify },  /* =N, and a wrong signature once */
     { "derive", step_derive },  /* =N, with the first key */
     { "unverified", step_unverified },  /* signatures from here on */
+    { "prepared", step_prepared },  /* threads from here on: one init each */
     { "pss", step_pss },        /* RSA signatures from here on */
     { "threads", step_threads },    /* =N start to sign */
     { "stop", step_stop },          /* and end, all signatures good */

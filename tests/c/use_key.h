@@ -39,6 +39,7 @@ struct worker {
     size_t n_keys;
     unsigned int index;         /* among its siblings */
     bool unverified;
+    bool prepared;
     bool pss;
     long resident_kib;
     const char *answer;         /* to who asks for a PIN; NULL: none */
@@ -306,6 +307,28 @@ static bool sign(struct worker *w, const struct key *key, unsigned char *sig,
                     || verify(w, key->public, judge, sig, *len));
 }
 
+/* For signatures of a digest, one after the other. */
+static EVP_PKEY_CTX *prepare(struct worker *w, const struct key *key)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(w->ctx, key->own, NULL);
+
+    if (ctx == NULL || EVP_PKEY_sign_init(ctx) != 1
+        || EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha256()) != 1) {
+        EVP_PKEY_CTX_free(ctx);
+        return NULL;
+    }
+    return ctx;
+}
+
+static bool sign_prepared(EVP_PKEY_CTX *ctx)
+{
+    static const unsigned char digest[32] = "of what is signed";
+    unsigned char sig[SIGNATURE_MAX];
+    size_t len = sizeof(sig);
+
+    return EVP_PKEY_sign(ctx, sig, &len, digest, sizeof(digest)) == 1;
+}
+
 static bool step_sign(struct worker *w, const struct step *s)
 {
     unsigned char sig[SIGNATURE_MAX];
@@ -383,6 +406,13 @@ static bool step_unverified(struct worker *w, const struct step *s)
 {
     (void)s;
     w->unverified = true;
+    return true;
+}
+
+static bool step_prepared(struct worker *w, const struct step *s)
+{
+    (void)s;
+    w->prepared = true;
     return true;
 }
 
