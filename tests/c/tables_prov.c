@@ -215,7 +215,7 @@ static bool is_fetched(int operation, const char *names, const char *query)
 
 #define FETCH(op, TYPE) \
     if (operation == (op)) { \
-        TYPE *got = TYPE##_fetch(libctx, name, query); \
+        void *got = TYPE##_fetch(libctx, name, query); \
         there = got != NULL; \
         TYPE##_free(got); \
     }

@@ -54,6 +54,7 @@ struct step {
 
 static OSSL_LIB_CTX *judge;
 static pthread_once_t judge_once = PTHREAD_ONCE_INIT;
+
 static bool fail(const char *what, const char *arg)
 {
     fprintf(stderr, "use_key: %s %s\n", what, arg);
