@@ -10,6 +10,8 @@
 
 /* Of a module that may have left a token out. */
 #define START_ATTEMPTS 8
+/* Less likely where it shows other tokens. */
+#define START_ATTEMPTS_SEEN 4
 
 /* A failing search's words: what went wrong, and what there is. */
 struct misses {
@@ -240,6 +242,11 @@ static bool start_anew(struct hsm_context *ctx, const struct modules *all,
     return any;
 }
 
+static unsigned int attempts(const struct misses *m)
+{
+    return m->seen.len > 0 ? START_ATTEMPTS_SEEN : START_ATTEMPTS;
+}
+
 static void clear_misses(struct misses *m)
 {
     hsm_buf_clear(&m->failed);
@@ -258,7 +265,7 @@ hsm_rc hsm_select_tokens(struct hsm_context *ctx, const struct hsm_uri *uri,
     out->n = 0;
     TRY(hsm_context_libraries(ctx, &all.libs, &all.n));
     n_used = ask_all(ctx, &all, uri, out, &m);
-    for (unsigned int i = 1; i < START_ATTEMPTS && out->n == 0; i++) {
+    for (unsigned int i = 1; out->n == 0 && i < attempts(&m); i++) {
         /* Pauses differ in every process, so that they part. */
         if (!start_anew(ctx, &all, uri, i + (unsigned int)getpid() % 7u)) {
             break;

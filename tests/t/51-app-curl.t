@@ -46,7 +46,7 @@ sub curl {
 
 # ---- by reference: one signature for a request
 
-for my $row (map { my $name = $_; map { [$name, $_] } qw(1.2 1.3) } qw(rsa ec)) {
+for my $row (['rsa', '1.2'], ['rsa', '1.3'], ['ec', '1.2'], ['ec', '1.3']) {
     my ($name, $version) = @$row;
     my $result;
     my $calls = $count->during(sub {
