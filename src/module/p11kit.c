@@ -88,7 +88,7 @@ hsm_rc hsm_p11kit_modules(const struct hsm_p11kit_module **rows, size_t *n)
         }
     }
     hsm_lock(&lock);
-    if (modules_kept == NULL) {
+    if (modules_kept == NULL && list != NULL) {
         for (CK_FUNCTION_LIST **m = list; *m != NULL; m++) {
             add(*m);
         }

@@ -388,8 +388,9 @@ hsm_rc hsm_token_offers(struct hsm_token *tok, CK_MECHANISM_TYPE type,
         tok->n_mechanisms = n;
         list = NULL;
     }
-    *offers = bsearch(&type, tok->mechanisms, tok->n_mechanisms,
-                      sizeof(type), compare_types) != NULL;
+    *offers = tok->mechanisms != NULL
+        && bsearch(&type, tok->mechanisms, tok->n_mechanisms, sizeof(type),
+                   compare_types) != NULL;
     hsm_unlock(&tok->lock);
     free(list);
     return HSM_OK;

@@ -431,7 +431,7 @@ hsm_rc hsm_items_check_one(const struct hsm_items *items,
 {
     hsm_auto(hsm_buf) text = HSM_BUF_INIT;
 
-    for (size_t i = 1; i < items->n; i++) {
+    for (size_t i = 1; items->v != NULL && i < items->n; i++) {
         const struct hsm_public *first = public_of(&items->v[0]);
         const struct hsm_public *other = public_of(&items->v[i]);
 
@@ -454,6 +454,9 @@ hsm_rc hsm_load_key(struct hsm_context *ctx, struct hsm_uri *uri,
 
     TRY(hsm_load(ctx, uri, HSM_WANT_PRIVATE, cred, &items));
     TRY(hsm_items_check_one(&items, uri));
+    if (items.v == NULL) {
+        return hsm_fail_rv(HSM_E_NO_KEY, "C_FindObjects");
+    }
     *out = items.v[0].key;
     items.v[0].key = NULL;
     return HSM_OK;

@@ -227,7 +227,7 @@ static hsm_rc login_as(struct hsm_context *ctx, struct hsm_session *s,
 
 static bool is_logged_in(struct hsm_session *s, bool otherwise)
 {
-    CK_SESSION_INFO info;
+    CK_SESSION_INFO info = { .state = 0 };
     hsm_rc rc = hsm_session_call(s, C_GetSessionInfo, (s->h, &info));
 
     if (!hsm_ok(rc)) {

@@ -211,7 +211,6 @@ hsm_rc hsm_pool_take(struct hsm_context *ctx, struct hsm_token *tok,
     struct hsm_session *s = NULL;
     enum step step = STEP_WAIT;
     bool in_time = true;
-    hsm_rc rc = HSM_OK;
 
     (void)pthread_once(&exit_once, setup_exit);
     while (step != STEP_HAVE) {
@@ -227,7 +226,8 @@ hsm_rc hsm_pool_take(struct hsm_context *ctx, struct hsm_token *tok,
         if (step == STEP_CLOSE_FIRST) {
             drop(s);
         } else if (step == STEP_OPEN) {
-            rc = open_claimed(tok, kind, &s);
+            hsm_rc rc = open_claimed(tok, kind, &s);
+
             step = hsm_ok(rc) ? STEP_HAVE : STEP_WAIT;
             if (!hsm_ok(rc) && !is_worth_waiting(tok, rc)) {
                 return rc;

@@ -28,17 +28,19 @@ static inline void calls_read(struct calls *out)
 {
     const char *path = getenv("COUNT_FILE");
     FILE *in = path != NULL ? fopen(path, "rb") : NULL;
+    size_t n;
 
     memset(out, 0, sizeof(*out));
     if (in == NULL) {
         perror("COUNT_FILE");
         exit(99);
     }
-    if (fread(out, 1, sizeof(*out), in) > 0 && out->n >= CALLS_ROWS_MAX) {
+    n = fread(out, 1, sizeof(*out), in);
+    fclose(in);
+    if (n > 0 && out->n >= CALLS_ROWS_MAX) {
         fprintf(stderr, "%s is no file of counts\n", path);
         exit(99);
     }
-    fclose(in);
 }
 
 /* The calls of one function. */

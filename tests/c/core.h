@@ -69,7 +69,7 @@ static inline struct hsm_context *core_open(const struct core_setup *how)
     s.n_modules = 1;
     s.module[0].path =
         hsm_strdup(as->module != NULL ? as->module : getenv("P11_MODULE"));
-    s.module[0].pin = pin[0] != '\0' ? hsm_strdup(pin) : NULL;
+    s.module[0].pin = pin != NULL && pin[0] != '\0' ? hsm_strdup(pin) : NULL;
     s.max_sessions = as->max_sessions;
     s.wait_ms = as->wait_ms > 0 ? as->wait_ms : 10000;
     s.final_try = as->final_try;

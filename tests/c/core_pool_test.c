@@ -75,7 +75,7 @@ static void test_limits(void)
         core_count_end(&before, &c);
         ok(calls_of(&c, "C_OpenSession") <= (limit > 0 ? limit : THREADS + 1),
            "sessions: %lld", calls_of(&c, "C_OpenSession"));
-        is_int(calls_of(&c, "C_SignInit"), THREADS * (ROUNDS + 1),
+        is_int(calls_of(&c, "C_SignInit"), THREADS * (ROUNDS + 1LL),
                "no attempt is repeated");
         is_int(calls_of(&c, "C_Login"), 1, "one login");
     }

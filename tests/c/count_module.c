@@ -211,11 +211,11 @@ static void count_read_failures(const char *text)
         size_t i = 0;
         char *end = NULL;
 
-        while (i < COUNT_N && (strncmp(count_names[i], text, len) != 0
-                               || count_names[i][len] != '\0')) {
+        while (i < COUNT_N - 1 && (strncmp(count_names[i], text, len) != 0
+                                   || count_names[i][len] != '\0')) {
             i++;
         }
-        if (i == COUNT_N || text[len] != '=') {
+        if (strncmp(count_names[i], text, len) != 0 || text[len] != '=') {
             fprintf(stderr, "count-pkcs11: bad COUNT_FAIL at %s\n", text);
             _exit(99);
         }

@@ -138,13 +138,13 @@ static bool pass(SSL *from, SSL *to)
 static bool talk(SSL *server, SSL *client)
 {
     bool good = true;
+    bool over = false;
 
-    for (int i = 0; i < ROUNDS_MAX && good
-                    && !(SSL_is_init_finished(server)
-                         && SSL_is_init_finished(client)); i++) {
+    for (int i = 0; i < ROUNDS_MAX && good && !over; i++) {
         good = step(client) && step(server);
+        over = SSL_is_init_finished(server) && SSL_is_init_finished(client);
     }
-    return good && SSL_is_init_finished(server) && pass(client, server)
+    return good && over && pass(client, server)
            && pass(server, client)
            && SSL_get_verify_result(server) == X509_V_OK
            && SSL_get_verify_result(client) == X509_V_OK
@@ -199,7 +199,8 @@ static int many(SSL_CTX *server, SSL_CTX *client, int n, struct calls *calls)
 static void succeeds(const struct side *server, const struct side *client,
                      int n)
 {
-    int signatures = n * (is_on_token(server) + is_on_token(client));
+    long long signatures =
+        (long long)n * (is_on_token(server) + is_on_token(client));
     SSL_CTX *s = side_new(server);
     SSL_CTX *c = side_new(client);
     struct calls calls = { .n = 0 };
@@ -213,7 +214,7 @@ static void succeeds(const struct side *server, const struct side *client,
     }
     is_int(calls_of(&calls, "C_SignInit"), signatures, "C_SignInit");
     is_int(calls_of(&calls, "C_Sign"), signatures, "C_Sign");
-    is_int(calls_total(&calls), 2 * signatures, "and no other call");
+    is_int(calls_total(&calls), 2LL * signatures, "and no other call");
     if (!ok(ERR_peek_error() == 0, "no error is left over")) {
         ERR_print_errors_fp(stderr);
     }

@@ -352,7 +352,7 @@ static long resident_kib(void)
 
     close(fd);
     text[n > 0 ? n : 0] = '\0';
-    sscanf(text, "%*s %ld", &pages);
+    pages = strtol(text + strcspn(text, " "), NULL, 10);
     return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 

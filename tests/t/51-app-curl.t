@@ -126,9 +126,10 @@ is_refused('a wrong PIN', \%wrong_how, qr/curl: \(35\).*PIN/i,
 is_refused('a certificate of another key', \%how, qr/curl: \(58\)/,
            $certificate{rsa}, $reference{ec}, C_Login => 0, C_SignInit => 0);
 
-my %other_token = (env => $count->token->conf_env(
-    file => 'none.cnf', settings => { 'pkcs11-module-path' => '/nonexistent' }));
-is_refused('a module that is not there', \%other_token,
+my %no_module = (env => $count->token->conf_env(
+    file => 'none.cnf',
+    settings => { 'pkcs11-module-path' => '/nonexistent' }));
+is_refused('a module that is not there', \%no_module,
            qr/curl: \(35\).*module/, $certificate{ec}, $reference{ec},
            C_Initialize => 0);
 $token->tool('--delete-object', '--type', 'privkey', '--id', '02');

@@ -53,8 +53,8 @@ put('ca.pem', $ca->file);
 sub try_tls {
     my ($name, $env, %conf) = @_;
     my $count = P11::Count->new($token);
-    my $result = run_in({ env => { %{ $count->token->conf_env(%conf) }, %$env } },
-                        $program, $dir);
+    my %env = (%{ $count->token->conf_env(%conf) }, %$env);
+    my $result = run_in({ env => \%env }, $program, $dir);
     my ($plan) = $result->{out} =~ /^1\.\.(\d+)/m;
     my @bad = grep { /^not ok/ } split /\n/, $result->{out};
 
@@ -85,8 +85,8 @@ SKIP: {
     my ($jemalloc) = grep { -e } glob '/usr/lib/libjemalloc.so.2 '
         . '/usr/lib/*/libjemalloc.so.2 /usr/lib64/libjemalloc.so.2';
     skip('libjemalloc.so.2 is not installed', 2) if !defined $jemalloc;
-    my $result = try_tls('with jemalloc', { LD_PRELOAD => $jemalloc,
-                                            MALLOC_CONF => 'stats_print:true' });
+    my $result = try_tls('with jemalloc', {
+        LD_PRELOAD => $jemalloc, MALLOC_CONF => 'stats_print:true' });
     like($result->{err}, qr/Begin jemalloc statistics/,
          'which was the allocator');
 }

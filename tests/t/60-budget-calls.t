@@ -143,9 +143,9 @@ my $made = $token->tool(qw(--keypairgen --key-type rsa:2048 --label always
 is($made->{status}, 0, 'a key with CKA_ALWAYS_AUTHENTICATE');
 my $always = private('%b1');
 my $calls = calls_of($token, ["load=$always", 'sign'], ['sign=10']);
-is_budget('a signature by it', $calls, 30, 30);
+is_budget('a signature by a key that wants the PIN each time', $calls, 30, 30);
 is($calls->{C_Login}, 10, 'one login each');
-is_budget('verification by it',
+is_budget('verification by such a key',
           calls_of($token, ["load=$always", 'sign'], ['verify=10']), 3, 3);
 
 # --- whole processes ---
