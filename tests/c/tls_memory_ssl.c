@@ -87,6 +87,15 @@ static bool introduce(SSL_CTX *ctx, const char *name, EVP_PKEY *key)
     return good && SSL_CTX_check_private_key(ctx) == 1;
 }
 
+/* OpenSSL's macro takes a name that may be written to. */
+static bool set_group(SSL_CTX *ctx, const char *name)
+{
+    char copy[20];
+
+    snprintf(copy, sizeof(copy), "%s", name);
+    return SSL_CTX_set1_groups_list(ctx, copy) == 1;
+}
+
 static bool restrict_to(SSL_CTX *ctx, const struct side *s)
 {
     bool old = s->min_version < TLS1_2_VERSION;
@@ -94,7 +103,7 @@ static bool restrict_to(SSL_CTX *ctx, const struct side *s)
     return SSL_CTX_set_min_proto_version(ctx, s->min_version) == 1
            && SSL_CTX_set_max_proto_version(ctx, s->max_version) == 1
            && (!old || SSL_CTX_set_cipher_list(ctx, "ALL:@SECLEVEL=0") == 1)
-           && (s->group == NULL || SSL_CTX_set1_groups_list(ctx, s->group));
+           && (s->group == NULL || set_group(ctx, s->group));
 }
 
 static SSL_CTX *side_new(const struct side *s)
@@ -135,13 +144,16 @@ static bool pass(SSL *from, SSL *to)
            && strcmp(text, "hello") == 0;
 }
 
+static bool are_done(const SSL *a, const SSL *b)
+{
+    return SSL_is_init_finished(a) && SSL_is_init_finished(b);
+}
+
 static bool talk(SSL *server, SSL *client)
 {
     bool good = true;
 
-    for (int i = 0; i < ROUNDS_MAX && good
-                    && !(SSL_is_init_finished(server)
-                         && SSL_is_init_finished(client)); i++) {
+    for (int i = 0; i < ROUNDS_MAX && good && !are_done(server, client); i++) {
         good = step(client) && step(server);
     }
     return good && SSL_is_init_finished(server) && pass(client, server)
@@ -199,7 +211,8 @@ static int many(SSL_CTX *server, SSL_CTX *client, int n, struct calls *calls)
 static void succeeds(const struct side *server, const struct side *client,
                      int n)
 {
-    int signatures = n * (is_on_token(server) + is_on_token(client));
+    int per_handshake = is_on_token(server) + is_on_token(client);
+    long long signatures = (long long)n * per_handshake;
     SSL_CTX *s = side_new(server);
     SSL_CTX *c = side_new(client);
     struct calls calls = { .n = 0 };
