@@ -29,11 +29,11 @@ AC_DEFUN([P11_FORTIFY], [
     AC_MSG_CHECKING([whether to define _FORTIFY_SOURCE])
     AC_COMPILE_IFELSE([AC_LANG_PROGRAM([[
 #if !defined(__OPTIMIZE__) || defined(_FORTIFY_SOURCE) \
-    || defined(__SANITIZE_ADDRESS__)
+    || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 # error not here
 #endif
         ]])],
-        [AS_IF([test "x$enable_asan" = xyes],
+        [AS_IF([test "$sanitizers" != none],
             [AC_MSG_RESULT([no])],
             [AC_MSG_RESULT([yes]); $1="$$1 -D_FORTIFY_SOURCE=2"])],
         [AC_MSG_RESULT([no])])

@@ -12,11 +12,10 @@ static pthread_mutex_t list_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct hsm_lock *list_head;
 static atomic_uint fork_epoch;
 
-static void make_pair(struct hsm_lock *l)
+static void make_condition(struct hsm_lock *l)
 {
     pthread_condattr_t attr;
 
-    (void)pthread_mutex_init(&l->mutex, NULL);
     (void)pthread_condattr_init(&attr);
     (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&l->changed, &attr);
@@ -25,7 +24,8 @@ static void make_pair(struct hsm_lock *l)
 
 void hsm_lock_init(struct hsm_lock *l)
 {
-    make_pair(l);
+    (void)pthread_mutex_init(&l->mutex, NULL);
+    make_condition(l);
     l->prev = NULL;
     (void)pthread_mutex_lock(&list_mutex);
     l->next = list_head;
@@ -150,10 +150,12 @@ void hsm_sync_after_fork_parent(void)
 
 void hsm_sync_after_fork_child(void)
 {
-    /* Only this thread is left: whatever the locks knew of others is void. */
+    /* Only this thread is left, which holds all mutexes. The conditions may
+     * know of others that wait: made new, or their end would be waited for. */
     for (struct hsm_lock *l = list_head; l != NULL; l = l->next) {
-        make_pair(l);
+        make_condition(l);
+        hsm_unlock(l);
     }
-    (void)pthread_mutex_init(&list_mutex, NULL);
+    (void)pthread_mutex_unlock(&list_mutex);
     (void)atomic_fetch_add(&fork_epoch, 1u);
 }

@@ -48,7 +48,7 @@ static bool answered(BIO *io)
     return strncmp(text, "HTTP/1.1 200", 12) == 0;
 }
 
-static bool visit(SSL_CTX *ctx, const char *where)
+static bool visit(SSL_CTX *ctx, char *where)
 {
     BIO *io = BIO_new_ssl_connect(ctx);
     SSL *ssl = NULL;

@@ -18,7 +18,7 @@ use Test::More ();
 use Time::HiRes ();
 
 our @EXPORT = qw(
-    top builddir module_file scratch slurp spew
+    top builddir module_file sanitizer scratch slurp spew
     run run_in ok_run fails_with openssl ok_openssl openssl_fails
     openssl_refuses
     start_server stop_server wait_for free_port have needs
@@ -45,6 +45,9 @@ sub builddir { return $builddir }
 
 # The provider as it was built.
 sub module_file { return "$builddir/.libs/pkcs11.so" }
+
+# What it was built with: "address", "thread" or "".
+sub sanitizer { return $ENV{P11_SANITIZER} // '' }
 
 # A folder of this recipe's own, removed at its end; kept where KEEP is set.
 sub scratch {
