@@ -291,11 +291,24 @@ void hsm_pool_put(struct hsm_session *s)
     }
 }
 
+static bool shows_a_token(struct hsm_library *lib)
+{
+    struct hsm_token *tok = hsm_token_first(lib);
+
+    while (tok != NULL && !hsm_token_is_present(tok)) {
+        tok = hsm_token_next(tok);
+    }
+    return tok != NULL;
+}
+
 bool hsm_pool_may_restart(struct hsm_library *lib)
 {
-    bool idle = hsm_library_is_ready(lib) && hsm_library_is_ours(lib)
-        && lib->quirk->login_race && !lib->quirk->remote;
+    bool idle = hsm_library_is_ready(lib) && hsm_library_is_ours(lib);
 
+    if (lib->gate.guard_sigpipe) {
+        return idle && !shows_a_token(lib);
+    }
+    idle = idle && lib->quirk->login_race;
     for (struct hsm_token *tok = idle ? hsm_token_first(lib) : NULL;
          tok != NULL && idle; tok = hsm_token_next(tok)) {
         hsm_lock(&tok->lock);

@@ -118,10 +118,14 @@ static bool is_half_read(const struct hsm_run *run, hsm_rc rc)
 static bool find_left_out(const struct hsm_run *run, const struct attempt *a)
 {
     struct hsm_library *lib = run->tok->lib;
+    bool may = hsm_pool_may_restart(lib);
     hsm_rc rc = HSM_OK;
 
-    if (hsm_token_has_login_race(run->tok) && hsm_pool_may_restart(lib)) {
+    if (may) {
         rc = hsm_context_restart(run->ctx, lib, a->generation);
+    }
+    if (lib->gate.guard_sigpipe) {
+        return may && hsm_ok(rc);
     }
     return hsm_token_has_login_race(run->tok) && rc.rv != HSM_E_DEAD;
 }
