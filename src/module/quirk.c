@@ -21,6 +21,12 @@ static const struct hsm_quirk rows[] = {
         .remote = true,
         .login_race = true,     /* SoftHSM may be behind it */
     }, {
+        .name = "p11-kit remote, without a server",
+        .manufacturer = "p11-kit",
+        .description = "",
+        .remote = true,
+        .login_race = true,
+    }, {
         .name = "pkcs11-proxy",
         .manufacturer = "",
         .description = "PKCS#11 Proxy",
