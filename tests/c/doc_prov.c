@@ -29,7 +29,7 @@ extern int OSSL_provider_init(const OSSL_CORE_HANDLE *handle,
 
 static char *settings_page, *provider_page, *errors_page;
 
-/* The whole file, to be freed; "\-" of manual pages is "-". */
+/* The whole file, to be freed; of manual pages "\-" is "-" and "\%" nothing. */
 static char *read_page(const char *name)
 {
     FILE *in = fopen(name, "r");
@@ -43,7 +43,9 @@ static char *read_page(const char *name)
         fclose(in);
     }
     for (from = 0; from < n; from++) {
-        if (text[from] != '\\' || text[from + 1] != '-') {
+        if (text[from] == '\\' && text[from + 1] == '%') {
+            from++;
+        } else if (text[from] != '\\' || text[from + 1] != '-') {
             text[to++] = text[from];
         }
     }
