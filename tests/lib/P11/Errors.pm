@@ -71,8 +71,9 @@ sub on_page {
 }
 
 sub replace {
-    my ($file, $page, $recipe, $is) = @_;
-    my $has = on_page($page, $recipe);
+    my ($file, $recipe, $is, $some) = @_;
+    my $page = slurp($file);
+    my $has = $some ? {} : on_page($page, $recipe);
     for my $name (sort keys %$is) {
         my $mark = mark($recipe, $name);
         $page =~ s/\Q$mark\E\n(?:    .*\n)*/$mark\n$is->{$name}/
@@ -98,7 +99,7 @@ sub errors_are_on_page {
     my %is = map { ($_->[0] => block(words($_->[1]))) } refusals();
     delete @is{@{ $how{apart} // [] }};
 
-    return replace($file, $page, $recipe, \%is) if $ENV{UPDATE_ERRORS};
+    return replace($file, $recipe, \%is, $how{some}) if $ENV{UPDATE_ERRORS};
     my $has = on_page($page, $recipe);
     my @gone = $how{some} ? () : grep { !defined $is{$_} } sort keys %$has;
     my @other = grep { ($has->{$_} // '') ne $is{$_} } sort keys %is;
