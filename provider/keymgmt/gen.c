@@ -409,15 +409,18 @@ static int read_spec(const struct prov_gen *gen, struct hsm_keygen *spec,
                || read_storage(gen, &spec->session_object));
 }
 
-/* pkcs11_token:LABEL is short for a URI. */
+/* pkcs11_token:LABEL is short for a URI, which messages show. */
 static hsm_rc uri_of_label(const char *label, struct hsm_uri **out)
 {
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "abcdefghijklmnopqrstuvwxyz0123456789-._~";
     hsm_auto(hsm_buf) text = HSM_BUF_INIT;
     const unsigned char *p = (const unsigned char *)label;
 
     TRY(hsm_buf_printf(&text, "pkcs11:token="));
     for (; *p != '\0'; p++) {
-        TRY(hsm_buf_printf(&text, "%%%02X", *p));
+        TRY(hsm_buf_printf(&text, strchr(plain, *p) != NULL ? "%c" : "%%%02X",
+                           *p));
     }
     return hsm_uri_parse((const char *)text.p, out);
 }

@@ -133,8 +133,14 @@ struct prov_key *prov_key_from_token(struct prov_ctx *ctx,
                                      struct hsm_key *token)
 {
     const struct hsm_public *pub = hsm_key_public(token);
-    struct prov_key *key = key_of_soft(ctx, soft_of_public(ctx, pub), pub);
+    struct prov_key *key;
 
+    if (pub->kt == NULL) {
+        (void)prov_raise(ctx, HSM_E_NO_PUBLIC, "%s: no RSA or EC public key "
+                         "is found for it", hsm_key_name(token));
+        return NULL;
+    }
+    key = key_of_soft(ctx, soft_of_public(ctx, pub), pub);
     if (key != NULL) {
         key->token = hsm_key_get(token);
         key->has_private = true;

@@ -13,11 +13,11 @@ needs(qw(make openssl));
 
 my ($modulesdir) = slurp(builddir() . '/Makefile') =~ /^modulesdir = (.+)$/m;
 like($modulesdir, qr{^/}, 'modules have a folder');
-my ($docdir, $prefix) = map {
+my ($docdir, $mandir, $prefix) = map {
     my ($dir) = run('make', '-s', '-C', builddir(), '--eval',
                     "show-dir: ; \@echo \$($_)", 'show-dir')->{out} =~ /(.+)/;
     $dir;
-} qw(docdir prefix);
+} qw(docdir mandir prefix);
 like($docdir, qr{^\Q$prefix\E/}, 'documents have one below the prefix');
 
 my $root = scratch('root');
@@ -44,13 +44,15 @@ run('mkdir', '-p', "$root$modulesdir", "$root$docdir");
 spew("$root$modulesdir/legacy.so", 'another module');
 spew("$root$docdir/local.txt", 'a note');
 my @others = ("$modulesdir/legacy.so", "$docdir/local.txt");
-my @ours = ("$modulesdir/pkcs11.so", map { "$docdir/$_" }
-            qw(NEWS.md README.md SECURITY.md openssl.cnf));
+my @ours = ("$modulesdir/pkcs11.so", (map { "$docdir/$_" }
+            qw(NEWS.md README.md SECURITY.md curlrc errors.md nginx.cnf
+               nginx.conf openssl.cnf)),
+    "$mandir/man5/provider-pkcs11.cnf.5", "$mandir/man7/provider-pkcs11.7");
 
 for my $time (qw(once again)) {
     ok_run("installed $time", make('install', $root));
     is_deeply(files(), [sort @others, @ours],
-              'pkcs11.so alone among the modules, and the documents');
+              'pkcs11.so alone among the modules, documents, manual pages');
 }
 ok(slurp($module) eq slurp(module_file()), 'the module is the one built');
 is(mode($module) & 022, 0, 'nobody but its owner writes to it');

@@ -7,6 +7,7 @@ use warnings;
 
 use Test::More;
 use P11::Count;
+use P11::Errors;
 use P11::Test;
 use P11::Token;
 
@@ -289,5 +290,8 @@ is(objects(), $before, 'nothing was created by any of these');
 ok_openssl(\%how, 'and a sound request makes one', @generate, '-pkeyopt',
     'pkcs11_uri:pkcs11:token=tok;object=new', '-out', $file);
 is(objects(), $before + 2, '… pair, in the token');
+
+errors_are_on_page(some => $> != 0 || !have('setpriv'),
+                   apart => ['two public keys match']);
 
 done_testing();

@@ -7,6 +7,7 @@ use warnings;
 
 use Test::More;
 use P11::Cert;
+use P11::Conf;
 use P11::Count;
 use P11::Nginx;
 use P11::Test;
@@ -58,13 +59,18 @@ diag('not root: workers have our uid') if !defined $worker;
 my $count = P11::Count->new($token);
 my @variables = qw(SOFTHSM2_CONF COUNT_MODULE COUNT_FILE);
 
-# nginx with both keys and, for the counted token, these settings besides.
+# nginx with both keys, and conf/nginx.cnf for the counted token.
 sub nginx {
-    my ($name, %settings) = @_;
+    my ($name, %instead) = @_;
+    my $conf = spew($token->dir . "/$name.cnf", P11::Conf::text('nginx.cnf',
+        '/usr/lib/softhsm/libsofthsm2.so' => $count->module,
+        'file:/etc/nginx/token.pin' => 'file:' . $token->pin_file,
+        'pkcs11-module-env = SOFTHSM2_CONF' =>
+            "pkcs11-module-env = @variables", %instead));
     return P11::Nginx->new(
         ca => $ca->file, keys => [@key{qw(rsa ec)}],
-        env => $count->token->conf_env(
-            file => "$name.cnf", settings => \%settings));
+        env => $count->token->env(OPENSSL_CONF => $conf,
+                                  OPENSSL_MODULES => builddir() . '/.libs'));
 }
 
 sub curl {
@@ -76,7 +82,7 @@ sub curl {
 
 # ---- it is started: the master opens no module
 
-my $nginx = nginx('server', 'pkcs11-module-env' => "@variables");
+my $nginx = nginx('server');
 ok_run($nginx->how, 'nginx -t accepts the references', $nginx->command('-t'));
 ok($nginx->start, 'nginx starts') or BAIL_OUT($nginx->log);
 is_deeply($count->read, {}, 'no module was opened for that');
@@ -209,14 +215,15 @@ sub cannot_serve {
 }
 
 # What the counting module wants of the environment is not there.
-cannot_serve('without pkcs11-module-env', nginx('bare'),
+cannot_serve('without pkcs11-module-env',
+             nginx('bare', 'pkcs11-module-env = SOFTHSM2_CONF' => ''),
              qr/module "\S+\.so" gives no usable function list/);
 SKIP: {
     skip('workers have our uid: it cannot be shut out', 5)
         if !defined $worker;
     chmod 0700, $token->dir . '/tokens';
     cannot_serve("with a token that $worker must not read",
-                 nginx('shut', 'pkcs11-module-env' => "@variables"),
+                 nginx('shut'),
                  qr/C_Initialize says .* may this user read and lock/);
     give_to_worker();
 }

@@ -7,6 +7,7 @@ use warnings;
 
 use Test::More;
 use P11::Cert;
+use P11::Conf;
 use P11::Count;
 use P11::Nginx;
 use P11::Test;
@@ -37,11 +38,20 @@ for my $row (@keys) {
                '-in', $uri{$name}, '-out', $reference{$name});
 }
 
+# With a key by conf/curlrc; without one the certificate's file has it.
+my $n_files = 0;
 sub curl {
     my ($certificate, $key, @more) = @_;
-    return (qw(curl --silent --show-error --max-time 30 --noproxy *),
-            '--cacert', $ca->file, '--cert', $certificate,
-            (defined $key ? ('--key', $key) : ()), @more, $nginx->url);
+    my @how = ('--cacert', $ca->file, '--cert', $certificate);
+    if (defined $key) {
+        my $file = spew(scratch() . "/curlrc-$$-" . ++$n_files,
+            P11::Conf::text('curlrc', 'ca.pem' => $ca->file,
+                            'client.pem' => $certificate,
+                            'client.key' => $key));
+        @how = ('--config', $file);
+    }
+    return (qw(curl --silent --show-error --max-time 30 --noproxy *), @how,
+            @more, $nginx->url);
 }
 
 # ---- by reference: one signature for a request

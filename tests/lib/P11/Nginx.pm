@@ -2,12 +2,14 @@
 #
 # nginx with two workers, under another user where we are root, on loopback
 # ports: one per key. Its answer tells who was served how and by which worker.
+# Each port is served as conf/nginx.conf has it.
 package P11::Nginx;
 
 use strict;
 use warnings;
 
 use IO::Socket::INET;
+use P11::Conf ();
 use P11::Test ();
 
 my $count = 0;
@@ -30,16 +32,12 @@ sub new {
     for my $key (@{ $how{keys} }) {
         my $port = P11::Test::free_port();
         push @{ $self->{ports} }, $port;
-        $servers .= <<"END";
-    server {
-        listen 127.0.0.1:$port ssl;
-        ssl_certificate $key->[0];
-        ssl_certificate_key $key->[1];
-        location / {
-            return 200 "\$ssl_protocol \$ssl_client_s_dn worker \$pid\\n";
-        }
-    }
-END
+        $servers .= P11::Conf::text('nginx.conf',
+            'listen 443' => "listen 127.0.0.1:$port",
+            '/etc/nginx/server.pem' => $key->[0],
+            '/etc/nginx/server.key' => $key->[1],
+            'root /var/www/html' =>
+                'return 200 "$ssl_protocol $ssl_client_s_dn worker $pid\n"');
     }
     P11::Test::spew("$dir/nginx.conf",
         ($user ? "user $user " . getgrgid((getpwnam $user)[3]) . ";\n" : '')
@@ -55,7 +53,6 @@ http {
     fastcgi_temp_path $dir/tmp;
     uwsgi_temp_path $dir/tmp;
     scgi_temp_path $dir/tmp;
-    ssl_protocols TLSv1.2 TLSv1.3;
     ssl_client_certificate $how{ca};
     ssl_verify_client on;
     ssl_session_cache off;

@@ -20,7 +20,7 @@ use Time::HiRes ();
 our @EXPORT = qw(
     top builddir module_file sanitizer scratch slurp spew
     run run_in ok_run fails_with openssl ok_openssl openssl_fails
-    openssl_refuses
+    openssl_refuses refusals note_refusal
     start_server stop_server wait_for free_port have needs
     start_jobs finish_jobs
 );
@@ -30,6 +30,7 @@ my $top = $ENV{P11_TOP}
 my $builddir = $ENV{P11_BUILDDIR} // $top;
 my $scratch;
 my %servers;        # pid → name
+my @refusals;       # [name, entry]
 my $owner = $$;
 
 # Programs of the distribution do not know of sanitizers: their runtime has to
@@ -271,6 +272,7 @@ sub openssl_refuses {
     my @entries = grep { /:pkcs11:/ } split /\n/, $result->{err};
     my @patterns = ref $patterns eq 'ARRAY' ? @$patterns : ($patterns);
     my $entry = $result->{entry} = $entries[0] // '';
+    note_refusal($name, $entry);
     my @unsaid = grep { $entry !~ $_ } @patterns;
 
     Test::More::ok($result->{status} > 0 && $result->{signal} == 0
@@ -281,6 +283,16 @@ sub openssl_refuses {
         Test::More::diag("not said: $_") for @unsaid;
     };
     return $result;
+}
+
+# What openssl_refuses() has seen so far: [NAME, ENTRY] each. P11::Errors
+# compares it with doc/errors.md; a recipe may add what another program said.
+sub refusals { return @refusals }
+
+sub note_refusal {
+    my ($name, $entry) = @_;
+    push @refusals, [$name, $entry];
+    return;
 }
 
 # start_server([{ how },] NAME, COMMAND…): in the background, in a process
