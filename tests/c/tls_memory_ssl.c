@@ -87,6 +87,15 @@ static bool introduce(SSL_CTX *ctx, const char *name, EVP_PKEY *key)
     return good && SSL_CTX_check_private_key(ctx) == 1;
 }
 
+/* OpenSSL's macro takes a name that may be written to. */
+static bool set_group(SSL_CTX *ctx, const char *name)
+{
+    char copy[20];
+
+    snprintf(copy, sizeof(copy), "%s", name);
+    return SSL_CTX_set1_groups_list(ctx, copy) == 1;
+}
+
 static bool restrict_to(SSL_CTX *ctx, const struct side *s)
 {
     bool old = s->min_version < TLS1_2_VERSION;
@@ -94,7 +103,7 @@ static bool restrict_to(SSL_CTX *ctx, const struct side *s)
     return SSL_CTX_set_min_proto_version(ctx, s->min_version) == 1
            && SSL_CTX_set_max_proto_version(ctx, s->max_version) == 1
            && (!old || SSL_CTX_set_cipher_list(ctx, "ALL:@SECLEVEL=0") == 1)
-           && (s->group == NULL || SSL_CTX_set1_groups_list(ctx, s->group));
+           && (s->group == NULL || set_group(ctx, s->group));
 }
 
 static SSL_CTX *side_new(const struct side *s)
