@@ -1,9 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "src/crypto/mech.h"
 
+#include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "src/crypto/mech_table.h"
+
+/* Where the parameter of a kind stands in a struct hsm_mech. */
+static const struct {
+    size_t offset, size;
+} parameters[] = {
+    [HSM_MECH_PLAIN] = { 0, 0 },
+    [HSM_MECH_PSS] = { offsetof(struct hsm_mech, u.pss),
+                       sizeof(CK_RSA_PKCS_PSS_PARAMS) },
+    [HSM_MECH_OAEP] = { offsetof(struct hsm_mech, u.oaep.native),
+                        sizeof(CK_RSA_PKCS_OAEP_PARAMS) }
+};
 
 struct hsm_mech hsm_mech_pss(CK_MECHANISM_TYPE type, CK_MECHANISM_TYPE hash,
                              CK_ULONG mgf, CK_ULONG salt_bytes)
@@ -16,15 +29,39 @@ struct hsm_mech hsm_mech_pss(CK_MECHANISM_TYPE type, CK_MECHANISM_TYPE hash,
     return m;
 }
 
+hsm_rc hsm_mech_oaep(CK_MECHANISM_TYPE type, CK_MECHANISM_TYPE hash,
+                     CK_ULONG mgf, struct hsm_bytes label,
+                     struct hsm_mech *out)
+{
+    struct hsm_mech m = { .type = type, .kind = HSM_MECH_OAEP };
+
+    if (label.len > sizeof(m.u.oaep.label)) {
+        return hsm_fail(CKR_ARGUMENTS_BAD, __func__, "a label of %zu octets "
+                        "is longer than %zu", label.len,
+                        sizeof(m.u.oaep.label));
+    }
+    m.u.oaep.native.hashAlg = hash;
+    m.u.oaep.native.mgf = mgf;
+    m.u.oaep.native.source = CKZ_DATA_SPECIFIED;
+    m.u.oaep.native.ulSourceDataLen = label.len;
+    if (label.len > 0) {
+        memcpy(m.u.oaep.label, label.p, label.len);
+    }
+    *out = m;
+    return HSM_OK;
+}
+
 void hsm_mech_native(struct hsm_mech *m, CK_MECHANISM *out)
 {
-    out->mechanism = m->type;
-    out->pParameter = NULL;
-    out->ulParameterLen = 0;
-    if (m->kind == HSM_MECH_PSS) {
-        out->pParameter = &m->u.pss;
-        out->ulParameterLen = sizeof(m->u.pss);
+    size_t size = parameters[m->kind].size;
+
+    if (m->kind == HSM_MECH_OAEP) {
+        m->u.oaep.native.pSourceData =
+            m->u.oaep.native.ulSourceDataLen > 0 ? m->u.oaep.label : NULL;
     }
+    out->mechanism = m->type;
+    out->pParameter = size > 0 ? (char *)m + parameters[m->kind].offset : NULL;
+    out->ulParameterLen = size;
 }
 
 const char *hsm_mech_name(CK_MECHANISM_TYPE type, char buf[24])

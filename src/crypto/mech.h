@@ -6,12 +6,22 @@
 #ifndef HSM_CRYPTO_MECH_H
 #define HSM_CRYPTO_MECH_H
 
+#include "src/base/buf.h"
 #include "src/base/cryptoki.h"
 #include "src/base/result.h"
 
 enum hsm_mech_kind {
     HSM_MECH_PLAIN,             /* no parameter */
-    HSM_MECH_PSS
+    HSM_MECH_PSS,
+    HSM_MECH_OAEP
+};
+
+/* The longest label of RSAES-OAEP that a mechanism can carry. */
+#define HSM_MECH_LABEL_MAX 256
+
+struct hsm_mech_oaep {
+    CK_RSA_PKCS_OAEP_PARAMS native;     /* its pointer is set for the call */
+    unsigned char label[HSM_MECH_LABEL_MAX];
 };
 
 struct hsm_mech {
@@ -19,6 +29,7 @@ struct hsm_mech {
     enum hsm_mech_kind kind;
     union {
         CK_RSA_PKCS_PSS_PARAMS pss;
+        struct hsm_mech_oaep oaep;
     } u;
 };
 
@@ -31,6 +42,12 @@ static inline struct hsm_mech hsm_mech_plain(CK_MECHANISM_TYPE type)
 
 struct hsm_mech hsm_mech_pss(CK_MECHANISM_TYPE type, CK_MECHANISM_TYPE hash,
                              CK_ULONG mgf, CK_ULONG salt_bytes);
+/* [PKCS#11 2.40, 2.1.8] The label, of at most HSM_MECH_LABEL_MAX octets, is
+ * copied; what is longer is CKR_ARGUMENTS_BAD. */
+HSM_CHECKED hsm_rc hsm_mech_oaep(CK_MECHANISM_TYPE type,
+                                 CK_MECHANISM_TYPE hash, CK_ULONG mgf,
+                                 struct hsm_bytes label,
+                                 struct hsm_mech *out);
 
 /* Points into m, which must outlive out. */
 void hsm_mech_native(struct hsm_mech *m, CK_MECHANISM *out);

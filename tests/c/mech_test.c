@@ -72,6 +72,8 @@ static void mechanisms(void)
     struct hsm_mech pss = hsm_mech_pss(CKM_RSA_PKCS_PSS, CKM_SHA256,
                                        CKG_MGF1_SHA256, 32);
     struct hsm_mech plain = hsm_mech_plain(CKM_ECDSA);
+    struct hsm_mech oaep, copy;
+    unsigned char label[HSM_MECH_LABEL_MAX + 1] = { 'l', 'a' };
     size_t rising = 1;
     char buf[24];
     CK_MECHANISM m;
@@ -96,6 +98,32 @@ static void mechanisms(void)
     hsm_mech_native(&plain, &m);
     ok(m.mechanism == CKM_ECDSA && m.pParameter == NULL
        && m.ulParameterLen == 0, "ECDSA has none");
+    ok(hsm_ok(hsm_mech_oaep(CKM_RSA_PKCS_OAEP, CKM_SHA256, CKG_MGF1_SHA1,
+                            hsm_bytes_of(label, HSM_MECH_LABEL_MAX), &oaep)),
+       "OAEP with the longest label");
+    copy = oaep;
+    memset(label, 'x', sizeof(label));
+    memset(&oaep, 'x', sizeof(oaep));
+    hsm_mech_native(&copy, &m);
+    ok(m.mechanism == CKM_RSA_PKCS_OAEP && m.pParameter == &copy.u.oaep.native
+       && m.ulParameterLen == sizeof(CK_RSA_PKCS_OAEP_PARAMS)
+       && copy.u.oaep.native.hashAlg == CKM_SHA256
+       && copy.u.oaep.native.mgf == CKG_MGF1_SHA1
+       && copy.u.oaep.native.source == CKZ_DATA_SPECIFIED
+       && copy.u.oaep.native.ulSourceDataLen == HSM_MECH_LABEL_MAX
+       && copy.u.oaep.native.pSourceData == copy.u.oaep.label
+       && memcmp(copy.u.oaep.label, "la", 3) == 0,
+       "a copy carries its own label");
+    ok(!hsm_ok(hsm_mech_oaep(CKM_RSA_PKCS_OAEP, CKM_SHA256, CKG_MGF1_SHA1,
+                             hsm_bytes_of(label, sizeof(label)), &oaep)),
+       "a longer one is refused");
+    ok(hsm_ok(hsm_mech_oaep(CKM_RSA_PKCS_OAEP, CKM_SHA_1, CKG_MGF1_SHA1,
+                            hsm_bytes_of(NULL, 0), &oaep)), "no label");
+    hsm_mech_native(&oaep, &m);
+    ok(oaep.u.oaep.native.pSourceData == NULL
+       && oaep.u.oaep.native.ulSourceDataLen == 0
+       && oaep.u.oaep.native.source == CKZ_DATA_SPECIFIED,
+       "is no pointer, and a source that is named all the same");
 }
 
 int main(void)
