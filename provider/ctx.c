@@ -2,6 +2,7 @@
 #include "provider/ctx.h"
 
 #include <stdlib.h>
+#include <sys/random.h>
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -10,6 +11,7 @@
 
 #include "provider/conf_table.h"
 #include "provider/err.h"
+#include "src/base/buf.h"
 #include "src/base/log.h"
 
 /*
@@ -210,6 +212,14 @@ struct prov_ctx *prov_ctx_new(const OSSL_CORE_HANDLE *handle,
         prov_ctx_free(ctx);
         return NULL;
     }
+    /* Now, so that processes forked later agree on it. Up to 256 octets come
+     * whole, or not at all. */
+    if (getrandom(ctx->secret, sizeof(ctx->secret), 0)
+        != (ssize_t)sizeof(ctx->secret)) {
+        (void)prov_raise(ctx, CKR_RANDOM_NO_RNG, "getrandom");
+        prov_ctx_free(ctx);
+        return NULL;
+    }
     /* It never reads the system's configuration, and its default provider
      * comes as the fallback, at the first fetch. */
     ctx->libctx = OSSL_LIB_CTX_new_from_dispatch(handle, in);
@@ -233,5 +243,6 @@ void prov_ctx_free(struct prov_ctx *ctx)
     prov_conf_clear(&ctx->conf);
     OSSL_LIB_CTX_free(ctx->libctx);
     hsm_lock_destroy(&ctx->lock);
+    hsm_wipe(ctx->secret, sizeof(ctx->secret));
     free(ctx);
 }

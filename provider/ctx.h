@@ -30,6 +30,7 @@ struct prov_ctx {
     unsigned int core_major, core_minor;    /* of the running libcrypto */
     OSSL_LIB_CTX *libctx;       /* private: default provider, no settings */
     struct prov_conf conf;      /* as read at init; judged at first use */
+    unsigned char secret[32];   /* random, of this context; forks share it */
     struct hsm_lock lock;
     struct hsm_context *hsm;    /* (lock) NULL until a token is needed */
 };

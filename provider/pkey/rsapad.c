@@ -4,12 +4,12 @@
 #include <string.h>
 
 #include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/proverr.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
 
 #include "provider/err.h"
+#include "provider/pkey/mgf1.h"
 
 int prov_rsapad_pkcs1(struct hsm_bytes t, unsigned char *em, size_t em_len)
 {
@@ -31,76 +31,9 @@ int prov_rsapad_pkcs1(struct hsm_bytes t, unsigned char *em, size_t em_len)
     return 1;
 }
 
-/* A digest and something to compute it with. */
-struct hasher {
-    EVP_MD *md;
-    EVP_MD_CTX *ctx;
-    size_t bytes;
-};
-
-static void hasher_clear(struct hasher *h)
-{
-    EVP_MD_CTX_free(h->ctx);
-    EVP_MD_free(h->md);
-}
-
-#define HASHER __attribute__((cleanup(hasher_clear))) struct hasher
-#define HASHER_INIT { NULL, NULL, 0 }
-
-static int hasher_init(struct hasher *h, OSSL_LIB_CTX *libctx,
-                       const char *name)
-{
-    int n = 0;
-
-    h->md = EVP_MD_fetch(libctx, name, NULL);
-    h->ctx = EVP_MD_CTX_new();
-    if (h->md == NULL || h->ctx == NULL) {
-        return 0;
-    }
-    n = EVP_MD_get_size(h->md);
-    h->bytes = n > 0 ? (size_t)n : 0;
-    return n > 0;
-}
-
-/* out = hash(a ‖ b ‖ c) */
-static int hash3(const struct hasher *h, struct hsm_bytes a,
-                 struct hsm_bytes b, struct hsm_bytes c, unsigned char *out)
-{
-    return EVP_DigestInit_ex2(h->ctx, h->md, NULL) > 0
-           && EVP_DigestUpdate(h->ctx, a.p, a.len) > 0
-           && EVP_DigestUpdate(h->ctx, b.p, b.len) > 0
-           && EVP_DigestUpdate(h->ctx, c.p, c.len) > 0
-           && EVP_DigestFinal_ex(h->ctx, out, NULL) > 0;
-}
-
-/* db ^= MGF1(seed) [RFC 8017, B.2.1] */
-static int mgf1_xor(const struct hasher *h, struct hsm_bytes seed,
-                    unsigned char *db, size_t db_len)
-{
-    static const struct hsm_bytes none = { NULL, 0 };
-    unsigned char block[EVP_MAX_MD_SIZE];
-    size_t done = 0, i = 0;
-    unsigned int counter = 0;
-
-    for (; done < db_len; counter++) {
-        const unsigned char c[4] = {
-            (unsigned char)(counter >> 24), (unsigned char)(counter >> 16),
-            (unsigned char)(counter >> 8), (unsigned char)counter
-        };
-
-        if (!hash3(h, seed, hsm_bytes_of(c, sizeof(c)), none, block)) {
-            return 0;
-        }
-        for (i = 0; i < h->bytes && done < db_len; i++, done++) {
-            db[done] ^= block[i];
-        }
-    }
-    return 1;
-}
-
 /* em: exactly the octets of an encoding of em_bits bits. */
-static int pss_encode(OSSL_LIB_CTX *libctx, const struct hasher *md,
-                      const struct hasher *mgf1, size_t salt_bytes,
+static int pss_encode(OSSL_LIB_CTX *libctx, const struct prov_hasher *md,
+                      const struct prov_hasher *mgf1, size_t salt_bytes,
                       struct hsm_bytes hash, struct hsm_buf *em)
 {
     static const unsigned char zeros[8] = { 0 };
@@ -115,20 +48,21 @@ static int pss_encode(OSSL_LIB_CTX *libctx, const struct hasher *md,
         return 0;
     }
     em->p[em->len - 1] = 0xbc;
-    return hash3(md, hsm_bytes_of(zeros, sizeof(zeros)), hash,
-                 hsm_bytes_of(salt, salt_bytes), h)
-           && mgf1_xor(mgf1, hsm_bytes_of(h, md->bytes), em->p, db_len);
+    return prov_hasher_run(md, hsm_bytes_of(zeros, sizeof(zeros)), hash,
+                           hsm_bytes_of(salt, salt_bytes), h)
+           && prov_mgf1_xor(mgf1, hsm_bytes_of(h, md->bytes), em->p, db_len);
 }
 
 int prov_rsapad_pss(OSSL_LIB_CTX *libctx, const struct prov_rsapad_pss *pss,
                     struct hsm_bytes hash, unsigned char *em)
 {
-    HASHER md = HASHER_INIT, mgf1 = HASHER_INIT;
+    hsm_auto(prov_hasher) md = PROV_HASHER_INIT;
+    hsm_auto(prov_hasher) mgf1 = PROV_HASHER_INIT;
     unsigned int em_bits = pss->key_bits - 1;
     struct hsm_buf part = { em, (em_bits + 7) / 8, 0 };
 
-    if (!hasher_init(&md, libctx, pss->md)
-        || !hasher_init(&mgf1, libctx, pss->mgf1)) {
+    if (!prov_hasher_init(&md, libctx, pss->md)
+        || !prov_hasher_init(&mgf1, libctx, pss->mgf1)) {
         return 0;
     }
     if (hash.len != md.bytes) {
