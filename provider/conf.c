@@ -486,6 +486,11 @@ bool prov_conf_reference_has_public(const struct prov_conf *c)
     return bool_of(c, PROV_SET_REFERENCE_PUBLIC, true);
 }
 
+bool prov_conf_tls_rsa_by_token(const struct prov_conf *c)
+{
+    return bool_of(c, PROV_SET_TLS_RSA_BY_TOKEN, false);
+}
+
 bool prov_conf_load_default(const struct prov_conf *c)
 {
     return strcasecmp(value_of(c, PROV_SET_LOAD_DEFAULT), "auto") == 0;

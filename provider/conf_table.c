@@ -62,6 +62,11 @@ const struct prov_setting prov_settings[PROV_SETTINGS] = {
     [PROV_SET_REFERENCE_PUBLIC] = BOOL("reference-public-key", NULL, "true",
         "Write the public key into PEM references, so that loading them "
         "needs no token."),
+    [PROV_SET_TLS_RSA_BY_TOKEN] = BOOL("tls-rsa-by-token", NULL, "false",
+        "Let a token that has no raw RSA take the padding away in TLS's RSA "
+        "key exchange. How long it takes may tell an attacker whether the "
+        "padding was right, and with that decrypt recorded connections. With "
+        "raw RSA (CKM_RSA_X_509) it is taken away here, in constant time."),
     [PROV_SET_BLOCK] = WORDS("block-operations",
         "store keymgmt signature asym-cipher asymcipher keyexch exchange kem "
         "encoder decoder digest cipher mac kdf rand skeymgmt",

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RSA encryption and, with software keys, decryption: the private library
- * context does it, with every parameter handed through.
+ * RSA encryption and decryption. The private library context encrypts, and
+ * decrypts with software keys, with every parameter handed through. For the
+ * decryption by a token it holds an encryption with the public half: it judges
+ * parameters, remembers them, and answers for them.
  */
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -9,6 +11,7 @@
 
 #include "provider/err.h"
 #include "provider/keymgmt/key.h"
+#include "provider/pkey/decrypt.h"
 #include "provider/query.h"
 #include "provider/soft.h"
 
@@ -18,6 +21,8 @@ struct asym {
     struct prov_ctx *prov;
     struct prov_key *key;       /* keeps the software key; NULL before init */
     EVP_PKEY_CTX *pctx;         /* NULL before init */
+    bool by_token;              /* this operation is a token's decryption */
+    bool reject;                /* implicitly; see decrypt.h */
 };
 
 static OSSL_FUNC_asym_cipher_newctx_fn asym_new;
@@ -93,22 +98,66 @@ static int init(struct asym *a, struct prov_key *key, prov_soft_init_fn *how,
 static int asym_encrypt_init(void *vctx, void *vkey,
                              const OSSL_PARAM params[])
 {
-    return init(vctx, vkey, EVP_PKEY_encrypt_init_ex, params);
+    struct asym *a = vctx;
+
+    a->by_token = false;
+    return init(a, vkey, EVP_PKEY_encrypt_init_ex, params);
+}
+
+/* The default is the default provider's: on, where it knows of it. */
+static bool has_rejection(const struct asym *a)
+{
+    const OSSL_PARAM *list =
+        prov_soft_settable(a->prov, a->pctx, PROV_SOFT_CIPHER, NAME);
+
+    return list != NULL
+           && OSSL_PARAM_locate_const(
+                  list, OSSL_ASYM_CIPHER_PARAM_IMPLICIT_REJECTION) != NULL;
+}
+
+static int set_rejection(struct asym *a, const OSSL_PARAM params[])
+{
+    unsigned int on = 0;
+    const OSSL_PARAM *p =
+        params != NULL
+        ? OSSL_PARAM_locate_const(params,
+                                  OSSL_ASYM_CIPHER_PARAM_IMPLICIT_REJECTION)
+        : NULL;
+
+    if (p == NULL || !a->by_token) {
+        return 1;
+    }
+    if (!OSSL_PARAM_get_uint(p, &on)) {
+        return prov_raise_prov(PROV_R_FAILED_TO_SET_PARAMETER, "%s: neither 0 "
+                               "nor 1", p->key);
+    }
+    a->reject = on != 0;
+    return 1;
+}
+
+static struct prov_decrypt token_decrypt(const struct asym *a)
+{
+    struct prov_decrypt d = { a->prov, a->key, a->pctx, a->reject };
+
+    return d;
 }
 
 static int asym_decrypt_init(void *vctx, void *vkey,
                              const OSSL_PARAM params[])
 {
     struct asym *a = vctx;
-    struct prov_key *key = vkey;
+    struct prov_decrypt d;
 
-    if (prov_key_is_on_token(key)) {
-        return prov_raise_prov(
-            PROV_R_OPERATION_NOT_SUPPORTED_FOR_THIS_KEYTYPE,
-            "%s: decryption with a key in a token is not offered, only "
-            "signatures are", hsm_key_name(key->token));
+    a->by_token = prov_key_is_on_token(vkey);
+    if (!a->by_token) {
+        return init(a, vkey, EVP_PKEY_decrypt_init_ex, params);
     }
-    return init(a, key, EVP_PKEY_decrypt_init_ex, params);
+    if (!init(a, vkey, EVP_PKEY_encrypt_init_ex, params)) {
+        return 0;
+    }
+    a->reject = has_rejection(a);
+    d = token_decrypt(a);
+    return prov_decrypt_may(&d) && set_rejection(a, params);
 }
 
 static int asym_encrypt(void *vctx, unsigned char *out, size_t *outlen,
@@ -130,8 +179,16 @@ static int asym_decrypt(void *vctx, unsigned char *out, size_t *outlen,
                         size_t outsize, const unsigned char *in, size_t inlen)
 {
     struct asym *a = vctx;
+    struct prov_decrypt d = token_decrypt(a);
 
+    if (a->by_token && out == NULL) {
+        *outlen = prov_decrypt_size(&d);
+        return *outlen != 0;
+    }
     *outlen = outsize;
+    if (a->by_token) {
+        return prov_decrypt_on_token(&d, hsm_bytes_of(in, inlen), out, outlen);
+    }
     return EVP_PKEY_decrypt(a->pctx, out, outlen, in, inlen);
 }
 
@@ -139,7 +196,8 @@ static int asym_set_ctx_params(void *vctx, const OSSL_PARAM params[])
 {
     struct asym *a = vctx;
 
-    return a != NULL && prov_soft_set(a->pctx, params);
+    return a != NULL && prov_soft_set(a->pctx, params)
+           && set_rejection(a, params);
 }
 
 static int asym_get_ctx_params(void *vctx, OSSL_PARAM params[])

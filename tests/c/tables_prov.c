@@ -13,6 +13,7 @@
 #include <openssl/store.h>
 
 #include "provider/keymgmt/keymgmt.h"
+#include "provider/pkey/pkey_table.h"
 #include "provider/query.h"
 #include "provider/signature/sig_table.h"
 #include "src/crypto/mech.h"
@@ -328,6 +329,23 @@ static void check_ways(void)
            && (w->one_hash == 0 || w->scheme == PROV_SCHEME_PSS),
            "way %zu: one hash where the token gets parameters", i);
     }
+    for (i = 0; i < prov_dec_n_ways; i++) {
+        const struct prov_dec_way *w = &prov_dec_ways[i];
+        const char *name = hsm_mech_name(w->mechanism, unnamed);
+
+        ok(strncmp(name, "CKM_", 4) == 0, "decryption %zu: %s has a name", i,
+           name);
+        ok((w->mechanism == CKM_RSA_X_509) != w->unpads,
+           "decryption %zu: raw RSA is unpadded here", i);
+        ok(!w->if_allowed || (w->unpads && w->scheme == PROV_DEC_TLS),
+           "decryption %zu: what tells of padding is not for TLS", i);
+        ok(i == 0 || w[-1].scheme != w->scheme || (!w[-1].unpads && w->unpads),
+           "decryption %zu: the best first", i);
+    }
+    ok(prov_dec_is_bad_padding(CKR_ENCRYPTED_DATA_INVALID)
+       && !prov_dec_is_bad_padding(CKR_DEVICE_REMOVED)
+       && !prov_dec_is_bad_padding(CKR_USER_NOT_LOGGED_IN),
+       "what is said of padding, and of other things");
 }
 
 /* ---- TLS groups ---- */
