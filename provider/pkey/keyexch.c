@@ -2,13 +2,17 @@
 /*
  * Key agreement. The private library context does all of it for software
  * keys. For a key on a token it holds the public half: it judges and
- * remembers parameters and the peer, knows the size of the secret, and the
- * token derives.
+ * remembers parameters and the peer, knows the size of the result, and the
+ * token derives the plain secret. What belongs to it, the cofactor before and
+ * the key derivation function behind, is done here: few tokens can.
  */
 #include <string.h>
 
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/kdf.h>
 #include <openssl/proverr.h>
 
 #include "provider/err.h"
@@ -85,38 +89,11 @@ static void *kex_dup(void *vctx)
     return dst;
 }
 
-/* A token's secret is handed out as it is. */
-static int refuse_kdf(const struct kex *k)
-{
-    char kdf[64] = "";
-    OSSL_PARAM ask[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_EXCHANGE_PARAM_KDF_TYPE, kdf,
-                                         sizeof(kdf)),
-        OSSL_PARAM_construct_end()
-    };
-
-    if (!prov_key_is_on_token(k->key)) {
-        return 1;
-    }
-    if (!prov_soft_get(k->pctx, ask)) {
-        return 0;
-    }
-    if (kdf[0] != '\0') {
-        return prov_raise_prov(PROV_R_NOT_SUPPORTED, "%s=%s: with a key in a "
-                               "token only the plain secret can be derived",
-                               OSSL_EXCHANGE_PARAM_KDF_TYPE, kdf);
-    }
-    return 1;
-}
-
 static int kex_set_ctx_params(void *vctx, const OSSL_PARAM params[])
 {
     struct kex *k = vctx;
 
-    if (k == NULL || !prov_soft_set(k->pctx, params)) {
-        return 0;
-    }
-    return k->key == NULL || refuse_kdf(k);
+    return k != NULL && prov_soft_set(k->pctx, params);
 }
 
 static int kex_init(void *vctx, void *vkey, const OSSL_PARAM params[])
@@ -139,7 +116,7 @@ static int kex_init(void *vctx, void *vkey, const OSSL_PARAM params[])
     EVP_PKEY_CTX_free(k->pctx);
     k->pctx = prov_soft_new(k->prov, key->soft, EVP_PKEY_derive_init_ex,
                             params);
-    return k->pctx != NULL && refuse_kdf(k);
+    return k->pctx != NULL;
 }
 
 /* A token may not check that the peer's point is on the curve: it is done
@@ -180,51 +157,178 @@ static int uncompressed(EVP_PKEY *peer, size_t half, unsigned char *point)
     return ok;
 }
 
-/* By the parameter, else by the key; it makes no difference where the
- * cofactor is 1, and not every token knows that. */
+/* By the parameter, else by the key. */
 static bool wants_cofactor(const struct kex *k)
 {
     int mode = 0;
-    bool wants = false;
-    BIGNUM *cofactor = NULL;
     OSSL_PARAM ask[] = {
         OSSL_PARAM_construct_int(OSSL_EXCHANGE_PARAM_EC_ECDH_COFACTOR_MODE,
                                  &mode),
         OSSL_PARAM_construct_end()
     };
 
-    if (!prov_soft_get(k->pctx, ask) || mode != 1) {
-        return false;
-    }
-    wants = EVP_PKEY_get_bn_param(k->key->soft, OSSL_PKEY_PARAM_EC_COFACTOR,
-                                  &cofactor) > 0 && !BN_is_one(cofactor);
-    BN_free(cofactor);
-    return wants;
+    return prov_soft_get(k->pctx, ask) && mode == 1;
 }
 
-/* size: octets of the secret. As libcrypto has it, a smaller buffer receives
- * the first part. */
-static int derive_on_token(const struct kex *k, size_t size,
-                           unsigned char *secret, size_t *len)
+/* point = cofactor · point. At infinity there is nothing to agree on. */
+static bool multiply(const EC_GROUP *group, unsigned char *point, size_t len)
 {
-    unsigned char point[1 + 2 * SECRET_MAX], whole[SECRET_MAX];
-    size_t n = size;
-    int ok = 0;
+    BN_CTX *bn = BN_CTX_new();
+    EC_POINT *q = EC_POINT_new(group), *hq = EC_POINT_new(group);
+    bool ok = bn != NULL && q != NULL && hq != NULL
+              && EC_POINT_oct2point(group, q, point, len, bn)
+              && EC_POINT_mul(group, hq, NULL, q, EC_GROUP_get0_cofactor(group),
+                              bn)
+              && !EC_POINT_is_at_infinity(group, hq)
+              && EC_POINT_point2oct(group, hq, POINT_CONVERSION_UNCOMPRESSED,
+                                    point, len, bn) == len;
 
-    if (k->peer == NULL || size > SECRET_MAX
-        || !uncompressed(k->peer->soft, size, point)) {
+    EC_POINT_free(hq);
+    EC_POINT_free(q);
+    BN_CTX_free(bn);
+    return ok;
+}
+
+/*
+ * Of curves with a cofactor h: d · (h · Q) is h · d · Q, so the peer's point
+ * takes it in, and the token need not know of it.
+ */
+static int with_cofactor(const struct kex *k, unsigned char *point, size_t len)
+{
+    char name[64] = "";
+    EC_GROUP *group = NULL;
+    bool ok = false;
+
+    if (!wants_cofactor(k)) {
+        return 1;
+    }
+    if (EVP_PKEY_get_group_name(k->key->soft, name, sizeof(name), NULL) > 0) {
+        group = EC_GROUP_new_by_curve_name_ex(k->prov->libctx, NULL,
+                                              OBJ_txt2nid(name));
+    }
+    ok = group != NULL && (BN_is_one(EC_GROUP_get0_cofactor(group))
+                           || multiply(group, point, len));
+    EC_GROUP_free(group);
+    return ok ? 1 : prov_raise_prov(PROV_R_INVALID_KEY, "the peer's public "
+                                    "key is of no use with the cofactor");
+}
+
+/* The plain secret, of as many octets as a coordinate. */
+static int derive_plain(const struct kex *k, unsigned char *whole,
+                        size_t *len)
+{
+    unsigned char point[1 + 2 * SECRET_MAX];
+    const struct hsm_curve *curve = hsm_key_public(k->key->token)->curve;
+    size_t size = curve != NULL ? curve->field_bytes : 0;
+    size_t n = size;
+
+    if (size == 0 || size > SECRET_MAX) {
+        return prov_raise_prov(PROV_R_INVALID_CURVE, "%s: key agreement needs "
+                               "a named curve", hsm_key_name(k->key->token));
+    }
+    if (k->peer == NULL || !uncompressed(k->peer->soft, size, point)) {
         return prov_raise_prov(PROV_R_MISSING_KEY, "no peer's public key");
     }
-    ok = prov_result(k->prov,
-                     hsm_derive_ecdh(k->key->token, wants_cofactor(k),
-                                     hsm_bytes_of(point, 1 + 2 * size),
-                                     whole, &n));
-    if (ok && n != size) {
-        ok = prov_raise(k->prov, HSM_E_BAD_DATA, "the secret has %zu octets "
-                        "instead of %zu", n, size);
+    if (!with_cofactor(k, point, 1 + 2 * size)
+        || !prov_result(k->prov,
+                        hsm_derive_ecdh(k->key->token, false,
+                                        hsm_bytes_of(point, 1 + 2 * size),
+                                        whole, &n))) {
+        return 0;
     }
-    if (ok) {
-        *len = *len < size ? *len : size;
+    if (n != size) {
+        return prov_raise(k->prov, HSM_E_BAD_DATA, "the secret has %zu octets "
+                          "instead of %zu", n, size);
+    }
+    *len = size;
+    return 1;
+}
+
+/* A function that makes a key of the secret, as the shadow's parameters say:
+ * none, or X9.63's, the only one that libcrypto has here. */
+struct kdf {
+    char name[64];              /* "": none */
+    char md[64];
+    size_t out_len;
+    struct hsm_bytes ukm;       /* the shadow's own */
+};
+
+static int get_kdf(const struct kex *k, struct kdf *kdf)
+{
+    void *ukm = NULL;
+    OSSL_PARAM ask[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_EXCHANGE_PARAM_KDF_TYPE,
+                                         kdf->name, sizeof(kdf->name)),
+        OSSL_PARAM_construct_utf8_string(OSSL_EXCHANGE_PARAM_KDF_DIGEST,
+                                         kdf->md, sizeof(kdf->md)),
+        OSSL_PARAM_construct_size_t(OSSL_EXCHANGE_PARAM_KDF_OUTLEN,
+                                    &kdf->out_len),
+        OSSL_PARAM_construct_octet_ptr(OSSL_EXCHANGE_PARAM_KDF_UKM, &ukm, 0),
+        OSSL_PARAM_construct_end()
+    };
+
+    memset(kdf, 0, sizeof(*kdf));
+    if (!prov_soft_get(k->pctx, ask)) {
+        return 0;
+    }
+    kdf->ukm = hsm_bytes_of(ukm, ukm != NULL ? ask[3].return_size : 0);
+    if (kdf->name[0] != '\0' && kdf->md[0] == '\0') {
+        return prov_raise_prov(PROV_R_MISSING_MESSAGE_DIGEST, "%s=%s needs %s",
+                               OSSL_EXCHANGE_PARAM_KDF_TYPE, kdf->name,
+                               OSSL_EXCHANGE_PARAM_KDF_DIGEST);
+    }
+    return 1;
+}
+
+static int run_kdf(const struct kex *k, struct kdf *kdf, unsigned char *whole,
+                   size_t len, unsigned char *out)
+{
+    union {
+        const unsigned char *c;
+        unsigned char *p;
+    } ukm = { .c = kdf->ukm.p };
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, kdf->md, 0),
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, whole, len),
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, ukm.p,
+                                          kdf->ukm.len),
+        OSSL_PARAM_construct_end()
+    };
+    EVP_KDF *fetched = EVP_KDF_fetch(k->prov->libctx, kdf->name, NULL);
+    EVP_KDF_CTX *ctx = fetched != NULL ? EVP_KDF_CTX_new(fetched) : NULL;
+    int ok = ctx != NULL && EVP_KDF_derive(ctx, out, kdf->out_len, params) > 0;
+
+    EVP_KDF_CTX_free(ctx);
+    EVP_KDF_free(fetched);
+    return ok;
+}
+
+/* *len: the room, then what was written. As libcrypto has it, too small a
+ * buffer receives the first part of a plain secret, and nothing of a key. */
+static int derive_on_token(const struct kex *k, unsigned char *secret,
+                           size_t *len)
+{
+    unsigned char whole[SECRET_MAX];
+    struct kdf kdf;
+    size_t n = 0;
+    int ok = 0;
+
+    if (!get_kdf(k, &kdf)) {
+        return 0;
+    }
+    if (kdf.name[0] != '\0' && *len < kdf.out_len) {
+        return prov_raise_prov(PROV_R_OUTPUT_BUFFER_TOO_SMALL, "is %zu, should "
+                               "be at least %zu", *len, kdf.out_len);
+    }
+    if (!derive_plain(k, whole, &n)) {
+        return 0;
+    }
+    if (kdf.name[0] != '\0') {
+        ok = run_kdf(k, &kdf, whole, n, secret);
+        *len = kdf.out_len;
+    } else {
+        ok = 1;
+        *len = *len < n ? *len : n;
         memcpy(secret, whole, *len);
     }
     OPENSSL_cleanse(whole, sizeof(whole));
@@ -236,16 +340,10 @@ static int kex_derive(void *vctx, unsigned char *secret, size_t *len,
 {
     struct kex *k = vctx;
     size_t n = room;
-    int ok = 0;
+    int ok = secret != NULL && prov_key_is_on_token(k->key)
+             ? derive_on_token(k, secret, &n)
+             : EVP_PKEY_derive(k->pctx, secret, &n);
 
-    if (secret == NULL || !prov_key_is_on_token(k->key)) {
-        ok = EVP_PKEY_derive(k->pctx, secret, &n);
-    } else {
-        size_t size = 0;
-
-        ok = refuse_kdf(k) && EVP_PKEY_derive(k->pctx, NULL, &size) > 0
-             && derive_on_token(k, size, secret, &n);
-    }
     if (ok > 0) {
         *len = n;
     }
