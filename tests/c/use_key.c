@@ -384,6 +384,7 @@ static const struct {
     { "sign", step_sign },      /* =N, each with every key */
     { "verify", step_verify },  /* =N, and a wrong signature once */
     { "derive", step_derive },  /* =N, with the first key */
+    { "decrypt", step_decrypt },    /* =N, with the first key, of RSA */
     { "unverified", step_unverified },  /* signatures from here on */
     { "prepared", step_prepared },  /* threads from here on: one init each */
     { "pss", step_pss },        /* RSA signatures from here on */

@@ -403,6 +403,37 @@ static bool step_derive(struct worker *w, const struct step *s)
     return true;
 }
 
+/* Raw octets go to the token as if they were encrypted: what comes out is
+ * what the public half makes the same octets of. */
+static bool step_decrypt(struct worker *w, const struct step *s)
+{
+    unsigned char in[SIGNATURE_MAX] = { 0 }, out[SIGNATURE_MAX];
+    EVP_PKEY_CTX *ctx = w->n_keys > 0
+        ? EVP_PKEY_CTX_new_from_pkey(w->ctx, w->key[0].own, NULL) : NULL;
+    EVP_PKEY_CTX *back = w->n_keys > 0
+        ? EVP_PKEY_CTX_new_from_pkey(judge, w->key[0].public, NULL) : NULL;
+    bool good = ctx != NULL && back != NULL
+                && EVP_PKEY_decrypt_init(ctx) == 1
+                && EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_NO_PADDING) == 1
+                && EVP_PKEY_encrypt_init(back) == 1
+                && EVP_PKEY_CTX_set_rsa_padding(back, RSA_NO_PADDING) == 1;
+
+    for (unsigned int i = 0; good && i < number(s->arg, 0, 1); i++) {
+        size_t n = sizeof(out), m = sizeof(out);
+        size_t len = (size_t)EVP_PKEY_get_size(w->key[0].own);
+
+        memset(in, (int)i + 1, sizeof(in));
+        in[0] = 0;
+        good = len <= sizeof(in)
+               && EVP_PKEY_decrypt(ctx, out, &n, in, len) == 1
+               && EVP_PKEY_encrypt(back, out, &m, out, n) == 1
+               && m == len && memcmp(out, in, len) == 0;
+    }
+    EVP_PKEY_CTX_free(back);
+    EVP_PKEY_CTX_free(ctx);
+    return good || fail("decryption failed", "");
+}
+
 static bool step_unverified(struct worker *w, const struct step *s)
 {
     (void)s;

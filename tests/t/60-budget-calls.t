@@ -76,6 +76,7 @@ my @rows = (
     ['an RSA signature', [$on, 'sign'], ['sign=10'], 20, 20],
     ['an RSA-PSS signature', [$on, 'pss', 'sign'], ['sign=10'], 20, 20],
     ['an ECDSA signature', ["load=$ec_id", 'sign'], ['sign=10'], 20, 20],
+    ['an RSA decryption', [$on, 'decrypt'], ['decrypt=10'], 20, 20],
     ['verification by RSA', [$on, 'sign'], ['verify=10'], 2, 2],
     ['verification by ECDSA', ["load=$ec_id", 'sign'], ['verify=10'], 2, 2],
     ['key agreement', ["load=$ec_id", 'derive'], ['derive=10'], 30, 30],
@@ -145,6 +146,8 @@ my $always = private('%b1');
 my $calls = calls_of($token, ["load=$always", 'sign'], ['sign=10']);
 is_budget('a signature by a key that wants the PIN each time', $calls, 30, 30);
 is($calls->{C_Login}, 10, 'one login each');
+is_budget('a decryption by such a key',
+          calls_of($token, ["load=$always", 'sign'], ['decrypt=10']), 30, 30);
 is_budget('verification by such a key',
           calls_of($token, ["load=$always", 'sign'], ['verify=10']), 3, 3);
 
