@@ -6,6 +6,8 @@
 #   module      file of the PKCS#11 module
 #   label pin so_pin
 #   env         { variables that the module needs }
+#   settings    { settings that it needs beside path and PIN }
+#   missing     a function: why it cannot be had here, or undef
 package P11::Token;
 
 use strict;
@@ -17,10 +19,21 @@ use P11::Test ();
 # is not installed.
 sub make {
     my ($class, $backend, @options) = @_;
+    return package_of($backend)->make(@options);
+}
+
+sub package_of {
+    my ($backend) = @_;
     my $package = "P11::Token::$backend";
     (my $file = "$package.pm") =~ s{::}{/}g;
     require $file;
-    return $package->make(@options);
+    return $package;
+}
+
+# Why there can be no such token; undef: there can.
+sub missing {
+    my ($class, $backend) = @_;
+    return package_of($backend)->can('missing')->();
 }
 
 # Skips the whole recipe where there is no such token.
@@ -28,7 +41,8 @@ sub needs {
     my ($class, $backend, @options) = @_;
     my $token = $class->make($backend, @options);
     if (!defined $token) {
-        Test::More::plan(skip_all => "$backend is not installed");
+        my $why = $class->missing($backend) // "no token of $backend";
+        Test::More::plan(skip_all => $why);
     }
     return $token;
 }
@@ -58,7 +72,8 @@ sub env {
 # uri(ATTRIBUTES…): uri(object => 'key', type => 'private')
 sub uri {
     my ($self, @attributes) = @_;
-    my @path = ("token=$self->{label}");
+    my @path;
+    unshift @attributes, token => $self->{label};
     while (my ($name, $value) = splice @attributes, 0, 2) {
         $value =~ s{([^A-Za-z0-9._~%-])}{sprintf '%%%02X', ord $1}ge;
         push @path, "$name=$value";
@@ -77,6 +92,7 @@ sub write_conf {
     my %settings = (
         'pkcs11-module-path'      => $self->{module},
         'pkcs11-module-token-pin' => 'file:' . $self->pin_file,
+        %{ $self->{settings} // {} },
         %{ $how{settings} // {} },
     );
     my @providers = @{ $how{providers} // [qw(default pkcs11)] };
@@ -141,6 +157,17 @@ sub keypair {
         die "pkcs11-tool made no $type key:\n$result->{err}";
     }
     return $self->uri(object => $label);
+}
+
+# A certificate, a file in DER, with a label and an id in hex. Its URI.
+sub add_certificate {
+    my ($self, $file, $label, $id) = @_;
+    my $result = $self->tool('--write-object', $file, '--type', 'cert',
+                             '--label', $label, '--id', $id);
+    if ($result->{status} != 0) {
+        die "pkcs11-tool wrote no certificate:\n$result->{err}";
+    }
+    return $self->uri(object => $label, type => 'cert');
 }
 
 1;

@@ -19,12 +19,18 @@ sub module_file {
     return (grep { -e } @modules)[0];
 }
 
+sub missing {
+    return 'SoftHSM is not installed'
+        if !defined module_file() || !P11::Test::have('softhsm2-util');
+    return;
+}
+
 # Options: label, pin, so_pin; mechanisms ("ALL", a list to allow, or "-A,B"
 # to take away); reset_on_fork, removable (true or false); dir.
 sub make {
     my ($class, %options) = @_;
     my $module = module_file();
-    return if !defined $module || !P11::Test::have('softhsm2-util');
+    return if defined missing();
 
     my $dir = $options{dir} // P11::Test::scratch('softhsm' . ++$count);
     my $self = bless {

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# A SoftHSM token in another process: p11-kit's server in front of it, and
+# p11-kit's client as the module.
+package P11::Token::P11KitRemote;
+
+use strict;
+use warnings;
+
+use parent 'P11::Token';
+
+use P11::Test ();
+use P11::Token::SoftHSM;
+
+my @modules = glob '/usr/lib*/pkcs11/p11-kit-client.so '
+    . '/usr/lib/*/pkcs11/p11-kit-client.so';
+my $count = 0;
+
+sub missing {
+    return 'p11-kit is not installed'
+        if !grep { -e } @modules or !P11::Test::have('p11-kit');
+    return defined P11::Token::SoftHSM::module_file() ? undef
+        : 'SoftHSM is not installed';
+}
+
+# Options: as of SoftHSM, which is {behind}.
+sub make {
+    my ($class, %options) = @_;
+    return if defined missing();
+    my $behind = P11::Token->make('SoftHSM', %options) // return;
+
+    my $dir = P11::Test::scratch('remote' . ++$count);
+    my $socket = "$dir/socket";
+    my $server = P11::Test::start_server({ env => $behind->env },
+        "p11-kit-$count", P11::Test::have('p11-kit'), 'server', '-f',
+        '--provider', $behind->module, '-n', $socket, 'pkcs11:');
+    P11::Test::wait_for(10, sub { -S $socket })
+        or die "p11-kit server: " . P11::Test::slurp($server->{err});
+    return bless {
+        %$behind,
+        dir    => $dir,
+        module => (grep { -e } @modules)[0],
+        behind => $behind,
+        server => $server,
+        env    => { P11_KIT_SERVER_ADDRESS => "unix:path=$socket" },
+    }, $class;
+}
+
+1;
