@@ -19,6 +19,9 @@
  *      COUNT_FAIL          NAME=CKR NAME=CKR …: these fail, and go no further
  *      COUNT_KEYPAD_PIN    C_Login without a PIN sends this one, as if it had
  *                          been typed at the device; one with a PIN fails
+ *      COUNT_MECHANISMS    the mechanisms, as numbers, that tokens have: others
+ *                          are neither listed nor taken by C_SignInit
+ *      COUNT_INIT_ARGS     goes to C_Initialize where the caller has no text
  * Numbers as strtoul() reads them.
  */
 #include <dlfcn.h>
@@ -179,6 +182,8 @@ static long count_latency_us;
 static CK_FLAGS count_flags;
 static CK_RV count_fail[COUNT_N];
 static const char *count_keypad_pin;
+static const char *count_mechanisms;
+static char *count_init_args;
 
 static void count_open(const char *path)
 {
@@ -232,6 +237,8 @@ static void count_read_environment(void)
     count_latency_us = latency != NULL ? strtol(latency, NULL, 10) : 0;
     count_flags = flags != NULL ? strtoul(flags, NULL, 0) : 0;
     count_keypad_pin = getenv("COUNT_KEYPAD_PIN");
+    count_mechanisms = getenv("COUNT_MECHANISMS");
+    count_init_args = getenv("COUNT_INIT_ARGS");
     count_read_failures(getenv("COUNT_FAIL"));
 }
 
@@ -318,6 +325,64 @@ static CK_RV count_login(CK_SESSION_HANDLE s, CK_USER_TYPE user, CK_BYTE *pin,
     return count_C_Login(s, user, typed, n);
 }
 
+static CK_RV count_initialize(void *given)
+{
+    CK_C_INITIALIZE_ARGS args = { .flags = CKF_OS_LOCKING_OK };
+
+    if (count_init_args == NULL) {
+        return count_C_Initialize(given);
+    }
+    if (given != NULL) {
+        memcpy(&args, given, sizeof(args));
+    }
+    if (args.pReserved == NULL) {
+        args.pReserved = (void *)count_init_args;
+    }
+    return count_C_Initialize(&args);
+}
+
+static int count_has_mechanism(CK_MECHANISM_TYPE type)
+{
+    const char *at = count_mechanisms;
+    char *end = NULL;
+
+    while (at != NULL && *at != '\0') {
+        if (strtoul(at, &end, 0) == type) {
+            return 1;
+        }
+        at = end == at ? "" : end;
+    }
+    return count_mechanisms == NULL;
+}
+
+static CK_RV count_mechanism_list(CK_SLOT_ID slot, CK_MECHANISM_TYPE *list,
+                                  CK_ULONG *n)
+{
+    CK_RV rv = count_C_GetMechanismList(slot, list, n);
+    CK_ULONG kept = 0;
+
+    if (rv != CKR_OK || list == NULL) {
+        return rv;
+    }
+    for (CK_ULONG i = 0; i < *n; i++) {
+        if (count_has_mechanism(list[i])) {
+            list[kept++] = list[i];
+        }
+    }
+    *n = kept;
+    return CKR_OK;
+}
+
+static CK_RV count_sign_init(CK_SESSION_HANDLE s, CK_MECHANISM *mechanism,
+                             CK_OBJECT_HANDLE key)
+{
+    if (mechanism != NULL && !count_has_mechanism(mechanism->mechanism)) {
+        count_one(COUNT_C_SignInit);
+        return CKR_MECHANISM_INVALID;
+    }
+    return count_C_SignInit(s, mechanism, key);
+}
+
 CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
     __attribute__((visibility("default")));
 
@@ -341,6 +406,9 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
     count_one(COUNT_C_GetFunctionList);
     count_list.C_GetTokenInfo = count_token_info;
     count_list.C_Login = count_login;
+    count_list.C_Initialize = count_initialize;
+    count_list.C_GetMechanismList = count_mechanism_list;
+    count_list.C_SignInit = count_sign_init;
     *list = &count_list;
     return CKR_OK;
 }

@@ -382,6 +382,7 @@ static const struct {
     { "is", step_is },          /* =FILE: the key loaded last is this one */
     { "free", step_free },      /* all keys */
     { "sign", step_sign },      /* =N, each with every key */
+    { "copies", step_copies },  /* of contexts, while a message is signed */
     { "verify", step_verify },  /* =N, and a wrong signature once */
     { "derive", step_derive },  /* =N, with the first key */
     { "decrypt", step_decrypt },    /* =N, with the first key, of RSA */

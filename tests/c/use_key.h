@@ -308,6 +308,55 @@ static bool sign(struct worker *w, const struct key *key, unsigned char *sig,
                     || verify(w, key->public, judge, sig, *len));
 }
 
+/* Signs what the context has seen, and that is this text. */
+static bool ends_as(struct worker *w, const struct key *key, EVP_MD_CTX *ctx,
+                    const char *text)
+{
+    unsigned char sig[SIGNATURE_MAX];
+    size_t len = sizeof(sig);
+    EVP_MD_CTX *judged = NULL;
+    bool good = EVP_DigestSignFinal(ctx, sig, &len) == 1;
+
+    judged = begin(w, key->public, false, judge);
+    good = good && judged != NULL
+           && EVP_DigestVerify(judged, sig, len, (const unsigned char *)text,
+                               strlen(text)) == 1;
+    EVP_MD_CTX_free(judged);
+    return good || fail("not signed:", text);
+}
+
+/* A copy in the middle of a message goes its own way. */
+static bool sign_copies(struct worker *w, const struct key *key)
+{
+    EVP_MD_CTX *ctx = begin(w, key->own, true, w->ctx);
+    EVP_MD_CTX *copy = EVP_MD_CTX_new();
+    EVP_MD_CTX *empty = begin(w, key->own, true, w->ctx);
+    bool good = ctx != NULL && copy != NULL && empty != NULL
+        && EVP_DigestSignUpdate(ctx, "begun", 5) == 1
+        && EVP_MD_CTX_copy_ex(copy, ctx) == 1
+        && EVP_DigestSignUpdate(copy, ", copied", 8) == 1
+        && EVP_DigestSignUpdate(ctx, ", went", 6) == 1
+        && EVP_DigestSignUpdate(ctx, " on", 3) == 1
+        && ends_as(w, key, ctx, "begun, went on")
+        && ends_as(w, key, copy, "begun, copied")
+        && ends_as(w, key, empty, "");
+
+    EVP_MD_CTX_free(empty);
+    EVP_MD_CTX_free(copy);
+    EVP_MD_CTX_free(ctx);
+    return good;
+}
+
+static bool step_copies(struct worker *w, const struct step *s)
+{
+    for (size_t k = 0; k < w->n_keys; k++) {
+        if (!sign_copies(w, &w->key[k])) {
+            return fail("copies failed", s->arg);
+        }
+    }
+    return w->n_keys > 0 || fail("no key to sign with", "");
+}
+
 /* For signatures of a digest, one after the other. */
 static EVP_PKEY_CTX *prepare(struct worker *w, const struct key *key)
 {

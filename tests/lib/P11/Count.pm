@@ -21,13 +21,15 @@ my %free = map { $_ => 1 } qw(C_GetFunctionList C_GetInfo);
 
 # What the module can feign besides, as tests/c/count_module.c tells.
 my %feigned = (latency_us => 'COUNT_LATENCY_US', flags => 'COUNT_FLAGS',
-               fail => 'COUNT_FAIL', keypad_pin => 'COUNT_KEYPAD_PIN');
+               fail => 'COUNT_FAIL', keypad_pin => 'COUNT_KEYPAD_PIN',
+               mechanisms => 'COUNT_MECHANISMS');
 
 # P11::Count->new(TOKEN, OPTIONS…): counts what goes to its module. Options:
 #   latency_us  microseconds that each call takes longer
 #   flags       CKF_ bits that tokens show besides their own
 #   fail        'C_Login=0xa4 …': functions that fail, and how
 #   keypad_pin  what is typed at the device when C_Login has no PIN
+#   mechanisms  '0x1 0x1040 …': those that tokens have, and no other
 sub new {
     my ($class, $token, %options) = @_;
     my $file = P11::Test::scratch() . '/count-' . ++$count;

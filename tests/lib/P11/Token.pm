@@ -7,6 +7,7 @@
 #   label pin so_pin
 #   env         { variables that the module needs }
 #   settings    { settings that it needs beside path and PIN }
+#   tool_module tool_env    [module, env] for pkcs11-tool
 #   missing     a function: why it cannot be had here, or undef
 package P11::Token;
 
@@ -142,17 +143,18 @@ sub bare_env {
 # pkcs11-tool on this token, logged in. The result as of P11::Test::run().
 sub tool {
     my ($self, @arguments) = @_;
-    return P11::Test::run_in({ env => $self->env }, 'pkcs11-tool',
-        '--module', $self->{module}, '--token-label', $self->{label},
+    return P11::Test::run_in({ env => $self->{tool_env} // $self->env },
+        'pkcs11-tool', '--module', $self->{tool_module} // $self->{module},
+        '--token-label', $self->{label},
         '--login', '--pin', $self->{pin}, @arguments);
 }
 
-# keypair(TYPE, LABEL, ID-in-hex): as pkcs11-tool names them, rsa:2048 or
-# EC:prime256v1. Dies where the token does not make it.
+# keypair(TYPE, LABEL, ID-in-hex, OPTIONS…): as pkcs11-tool names them,
+# rsa:2048 or EC:prime256v1. Dies where the token does not make it.
 sub keypair {
-    my ($self, $type, $label, $id) = @_;
+    my ($self, $type, $label, $id, @options) = @_;
     my $result = $self->tool('--keypairgen', '--key-type', $type,
-                             '--label', $label, '--id', $id);
+                             '--label', $label, '--id', $id, @options);
     if ($result->{status} != 0) {
         die "pkcs11-tool made no $type key:\n$result->{err}";
     }

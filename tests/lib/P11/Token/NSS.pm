@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # The software token of NSS, its database in a folder of its own. It wants text
-# in C_Initialize, which pkcs11-tool cannot give: keys are made through us.
+# in C_Initialize, which pkcs11-tool cannot give; the counting module can.
 package P11::Token::NSS;
 
 use strict;
@@ -40,6 +40,13 @@ sub make {
             "configdir='sql:$dir/db' certPrefix='' keyPrefix='' "
             . "secmod='secmod.db' flags=" },
     }, $class;
+    $self->{tool_module} = P11::Test::builddir()
+        . '/tests/c/.libs/count-pkcs11.so';
+    $self->{tool_env} = {
+        %{ $self->{env} },
+        COUNT_MODULE => $self->{module},
+        COUNT_INIT_ARGS => $self->{settings}{'pkcs11-module-init-args'},
+    };
     mkdir "$dir/db", 0700 or die "$dir/db: $!\n";
     $self->certutil('-N', '-f', $self->pin_file);
     return $self;
