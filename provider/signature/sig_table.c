@@ -1,33 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "provider/signature/sig_table.h"
 
+#include <stddef.h>
+
 #include "provider/query.h"
 #include "provider/signature/signature.h"
+#include "src/crypto/hash.h"
+
+#define BY_HASH(member) offsetof(struct hsm_hash, member)
 
 /*
  * RSASSA-PSS with another hash in MGF1 is possible in Cryptoki, but many
  * tokens refuse it, or ignore the difference: encoding here comes first.
+ * Mechanisms that hash are last: they need the whole message at once.
  */
 const struct prov_sig_way prov_sig_ways[] = {
-    { PROV_SCHEME_PKCS1, CKM_RSA_PKCS,     PROV_INPUT_DIGEST_INFO, 0 },
-    { PROV_SCHEME_PKCS1, CKM_RSA_X_509,    PROV_INPUT_EMSA_PKCS1,  0 },
-    { PROV_SCHEME_PSS,   CKM_RSA_PKCS_PSS, PROV_INPUT_PSS_HASH,    1 },
-    { PROV_SCHEME_PSS,   CKM_RSA_X_509,    PROV_INPUT_EMSA_PSS,    0 },
-    { PROV_SCHEME_RAW,   CKM_RSA_X_509,    PROV_INPUT_AS_IS,       0 },
-    { PROV_SCHEME_ECDSA, CKM_ECDSA,        PROV_INPUT_LEFTMOST,    0 }
+    { PROV_SCHEME_PKCS1, CKM_RSA_PKCS,     PROV_INPUT_DIGEST_INFO, 0, 0 },
+    { PROV_SCHEME_PKCS1, CKM_RSA_X_509,    PROV_INPUT_EMSA_PKCS1,  0, 0 },
+    { PROV_SCHEME_PKCS1, 0, PROV_INPUT_MESSAGE, 0, BY_HASH(rsa) },
+    { PROV_SCHEME_PSS,   CKM_RSA_PKCS_PSS, PROV_INPUT_AS_IS,       1, 0 },
+    { PROV_SCHEME_PSS,   CKM_RSA_X_509,    PROV_INPUT_EMSA_PSS,    0, 0 },
+    { PROV_SCHEME_PSS,   0, PROV_INPUT_MESSAGE, 1, BY_HASH(pss) },
+    { PROV_SCHEME_RAW,   CKM_RSA_X_509,    PROV_INPUT_AS_IS,       0, 0 },
+    { PROV_SCHEME_ECDSA, CKM_ECDSA,        PROV_INPUT_LEFTMOST,    0, 0 },
+    { PROV_SCHEME_ECDSA, 0, PROV_INPUT_MESSAGE, 0, BY_HASH(ecdsa) }
 };
 
 const size_t prov_sig_n_ways = sizeof(prov_sig_ways) / sizeof(*prov_sig_ways);
 
-/*    id      names                                     first    family */
+/*    id     names                             first    family  serves all */
 #define SIG_ROWS(X) \
-    X(rsa,   "RSA:rsaEncryption:1.2.840.113549.1.1.1", "RSA",   RSA)   \
-    X(ecdsa, "ECDSA",                                  "ECDSA", ECDSA)
+    X(rsa,   "RSA:rsaEncryption:1.2.840.113549.1.1.1", \
+                                               "RSA",   RSA,   CKM_RSA_X_509) \
+    X(ecdsa, "ECDSA",                          "ECDSA", ECDSA, CKM_ECDSA)
 
 /* libcrypto gives these no context that says which row they serve. */
-#define STAMP(id, names, first, family) \
+#define STAMP(id, names, first, family, serves_all) \
     static const struct prov_sig_row id##_row = { \
-        first, PROV_SIG_##family \
+        first, PROV_SIG_##family, serves_all \
     }; \
     static OSSL_FUNC_signature_newctx_fn id##_newctx; \
     static OSSL_FUNC_signature_gettable_ctx_params_fn id##_gettable; \
@@ -80,7 +90,7 @@ SIG_ROWS(STAMP)
     ENTRY(VERIFY_RECOVER, prov_sig_recover),
 #define ECDSA_ENTRIES
 
-#define DISPATCH(id, names, first, family) \
+#define DISPATCH(id, names, first, family, serves_all) \
     static const OSSL_DISPATCH id##_functions[] = { \
         family##_ENTRIES \
         COMMON_ENTRIES(id), \
@@ -89,7 +99,7 @@ SIG_ROWS(STAMP)
 
 SIG_ROWS(DISPATCH)
 
-#define ALGORITHM(id, names, first, family) \
+#define ALGORITHM(id, names, first, family, serves_all) \
     { names, PROV_PROPS, id##_functions, first " signatures" },
 
 const OSSL_ALGORITHM prov_signature_algorithms[] = {

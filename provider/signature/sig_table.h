@@ -21,16 +21,19 @@ enum prov_sig_input {
     PROV_INPUT_AS_IS,
     PROV_INPUT_DIGEST_INFO,
     PROV_INPUT_EMSA_PKCS1,
-    PROV_INPUT_PSS_HASH,        /* and the mechanism carries PSS parameters */
     PROV_INPUT_EMSA_PSS,
-    PROV_INPUT_LEFTMOST         /* no more than the order has octets */
+    PROV_INPUT_LEFTMOST,        /* no more than the order has octets */
+    PROV_INPUT_MESSAGE          /* all of it: the token hashes by itself */
 };
 
 struct prov_sig_way {
     enum prov_sig_scheme scheme;
-    CK_MECHANISM_TYPE mechanism;
+    CK_MECHANISM_TYPE mechanism;            /* unless it goes by the hash */
     enum prov_sig_input input;
-    int one_hash;               /* only where MGF1 uses the message's hash */
+    int pss;                    /* carries PSS parameters, and goes only where
+                                 * MGF1 uses the message's hash */
+    size_t by_hash;             /* where struct hsm_hash has the mechanism; 0:
+                                 * it is the same for all */
 };
 
 extern const struct prov_sig_way prov_sig_ways[];

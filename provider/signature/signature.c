@@ -30,6 +30,7 @@ void prov_sig_free(void *vctx)
     }
     prov_shadow_clear(&s->shadow);
     EVP_MD_CTX_free(s->hash);
+    hsm_buf_clear(&s->message);
     prov_key_put(s->key);
     OPENSSL_free(s);
 }
@@ -47,7 +48,11 @@ void *prov_sig_dup(void *vctx)
     *dst = *src;
     dst->key = src->key != NULL ? prov_key_get(src->key) : NULL;
     dst->hash = NULL;
+    dst->message = (struct hsm_buf)HSM_BUF_INIT;
     ok = prov_shadow_dup(&dst->shadow, &src->shadow) != 0;
+    if (ok && src->message.len > 0) {
+        ok = hsm_ok(hsm_buf_set(&dst->message, hsm_buf_bytes(&src->message)));
+    }
     if (ok && src->hash != NULL) {
         dst->hash = EVP_MD_CTX_new();
         ok = dst->hash != NULL
@@ -78,6 +83,8 @@ static int take_key(struct prov_sig *s, void *vkey)
         s->key = key;
     }
     s->finished = false;
+    s->gives = PROV_GIVES_UNDECIDED;
+    hsm_buf_clear(&s->message);
     return 1;
 }
 
@@ -251,6 +258,21 @@ static int can_go_on(const struct prov_sig *s)
     return 1;
 }
 
+/* The message goes on; where the token is to hash it, it is kept. */
+static int update_for_token(struct prov_sig *s, const unsigned char *data,
+                            size_t len)
+{
+    if (s->gives == PROV_GIVES_UNDECIDED
+        && !prov_sig_token_decide(s, &s->gives)) {
+        return 0;
+    }
+    if (s->gives == PROV_GIVES_MESSAGE && len > 0
+        && !prov_result(s->prov, hsm_buf_append(&s->message, data, len))) {
+        return 0;
+    }
+    return EVP_DigestUpdate(s->hash, data, len);
+}
+
 int prov_sig_digest_sign_update(void *vctx, const unsigned char *data,
                                 size_t datalen)
 {
@@ -259,7 +281,7 @@ int prov_sig_digest_sign_update(void *vctx, const unsigned char *data,
     if (!can_go_on(s)) {
         return 0;
     }
-    return s->on_token ? EVP_DigestUpdate(s->hash, data, datalen)
+    return s->on_token ? update_for_token(s, data, datalen)
                        : EVP_DigestSignUpdate(s->shadow.md, data, datalen);
 }
 
@@ -277,12 +299,19 @@ static int final_on_token(struct prov_sig *s, unsigned char *sig,
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned int n = 0;
+    int ok = 0;
 
+    /* A message without an octet may never have begun. */
+    if (!update_for_token(s, NULL, 0)) {
+        return 0;
+    }
     s->finished = true;
     if (EVP_DigestFinal_ex(s->hash, digest, &n) <= 0) {
         return 0;
     }
-    return sign_on_token(s, hsm_bytes_of(digest, n), sig, sig_len);
+    ok = sign_on_token(s, hsm_bytes_of(digest, n), sig, sig_len);
+    hsm_buf_clear(&s->message);
+    return ok;
 }
 
 int prov_sig_digest_sign_final(void *vctx, unsigned char *sig, size_t *siglen,

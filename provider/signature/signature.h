@@ -4,7 +4,9 @@
  *
  * Initialising it makes no call to a token: libssl does so for every candidate
  * of every handshake. Messages are hashed here, so copying a context copies a
- * hash, and a token sees nothing but the digest. One context serves one thread
+ * hash, and a token sees nothing but the digest. Only where a token, or the
+ * key's CKA_ALLOWED_MECHANISMS, has nothing but mechanisms that hash is the
+ * message kept as well, from its first octet on. One context serves one thread
  * at a time, as libcrypto's contexts do.
  */
 #ifndef PROV_SIGNATURE_H
@@ -19,6 +21,14 @@ enum prov_sig_family { PROV_SIG_RSA, PROV_SIG_ECDSA };
 struct prov_sig_row {
     const char *name;           /* libcrypto's, "RSA" */
     enum prov_sig_family family;
+    CK_MECHANISM_TYPE serves_all;           /* signs digests of any kind */
+};
+
+/* What a token will be given: known when the message begins. */
+enum prov_sig_gives {
+    PROV_GIVES_UNDECIDED,
+    PROV_GIVES_DIGEST,
+    PROV_GIVES_MESSAGE          /* its mechanisms hash by themselves */
 };
 
 struct prov_sig {
@@ -27,6 +37,8 @@ struct prov_sig {
     struct prov_key *key;       /* NULL until the first init */
     struct prov_shadow shadow;
     EVP_MD_CTX *hash;           /* what a token will sign; NULL otherwise */
+    enum prov_sig_gives gives;
+    struct hsm_buf message;     /* all of it so far, where a token hashes */
     bool on_token;              /* this operation is a token's signature */
     bool finished;              /* the hash has been taken out */
 };

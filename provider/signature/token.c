@@ -25,7 +25,7 @@
 /* What the shadow's parameters come to. */
 struct plan {
     enum prov_sig_scheme scheme;
-    const struct hsm_hash *md;  /* RSA; NULL: no digest was set */
+    const struct hsm_hash *md;  /* NULL: no digest was set */
     const struct hsm_hash *mgf1;            /* NULL: one without a row */
     char md_name[NAME_SIZE];
     char mgf1_name[NAME_SIZE];
@@ -174,6 +174,8 @@ static int plan_ecdsa(const struct prov_sig *s, struct plan *p)
 {
     unsigned int nonce_type = 0;
     OSSL_PARAM ask[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST,
+                                         p->md_name, sizeof(p->md_name)),
         OSSL_PARAM_construct_size_t(OSSL_SIGNATURE_PARAM_DIGEST_SIZE,
                                     &p->md_bytes),
         OSSL_PARAM_construct_uint(OSSL_SIGNATURE_PARAM_NONCE_TYPE,
@@ -190,6 +192,7 @@ static int plan_ecdsa(const struct prov_sig *s, struct plan *p)
                                OSSL_SIGNATURE_PARAM_NONCE_TYPE);
     }
     p->scheme = PROV_SCHEME_ECDSA;
+    p->md = hash_of(s, p->md_name);
     p->key_bytes = (p->key_bits + 7) / 8;
     return 1;
 }
@@ -315,21 +318,37 @@ static int make_input(const struct prov_sig *s, const struct plan *p,
     return ok;
 }
 
+/* Of a way that goes by the hash, the mechanism for this one. */
+static CK_MECHANISM_TYPE mechanism_of(const struct plan *p,
+                                      const struct prov_sig_way *way)
+{
+    CK_MECHANISM_TYPE type = CK_UNAVAILABLE_INFORMATION;
+
+    if (way->by_hash == 0) {
+        return way->mechanism;
+    }
+    if (p->md != NULL) {
+        memcpy(&type, (const char *)p->md + way->by_hash, sizeof(type));
+    }
+    return type;
+}
+
 static struct hsm_mech make_mech(const struct plan *p,
                                  const struct prov_sig_way *way)
 {
-    if (way->input != PROV_INPUT_PSS_HASH) {
-        return hsm_mech_plain(way->mechanism);
-    }
-    return hsm_mech_pss(way->mechanism, p->md->ckm, p->mgf1->mgf,
-                        p->salt_bytes);
+    CK_MECHANISM_TYPE type = mechanism_of(p, way);
+
+    return way->pss ? hsm_mech_pss(type, p->md->ckm, p->mgf1->mgf,
+                                   p->salt_bytes)
+                    : hsm_mech_plain(type);
 }
 
 /* The way serves this plan, whatever the token says. */
 static bool suits(const struct plan *p, const struct prov_sig_way *way)
 {
     return way->scheme == p->scheme
-           && (!way->one_hash
+           && mechanism_of(p, way) != CK_UNAVAILABLE_INFORMATION
+           && (!way->pss
                || (p->md != NULL && p->md == p->mgf1 && p->md->mgf != 0));
 }
 
@@ -373,59 +392,143 @@ static hsm_rc act(const struct prov_sig *s, const struct plan *p,
     return HSM_OK;
 }
 
-/* Names every mechanism that would have done. */
-static hsm_rc no_way(const struct prov_sig *s, const struct plan *p)
+/* The names of the mechanisms that would do: of those that hash, or of the
+ * others. */
+static hsm_rc list_ways(const struct plan *p, bool that_hash,
+                        struct hsm_buf *names)
 {
-    hsm_auto(hsm_buf) names = HSM_BUF_INIT;
-    const struct hsm_token *tok = hsm_key_token(s->key->token);
     char unnamed[24];
     size_t i = 0;
 
     for (i = 0; i < prov_sig_n_ways; i++) {
-        if (suits(p, &prov_sig_ways[i])) {
-            TRY(hsm_buf_printf(&names, "%s%s", names.len > 0 ? " nor " : "",
-                               hsm_mech_name(prov_sig_ways[i].mechanism,
-                                             unnamed)));
+        const struct prov_sig_way *way = &prov_sig_ways[i];
+
+        if (suits(p, way) && (way->by_hash != 0) == that_hash) {
+            TRY(hsm_buf_printf(names, "%s%s", names->len > 0 ? " nor " : "",
+                               hsm_mech_name(mechanism_of(p, way), unnamed)));
         }
     }
+    return HSM_OK;
+}
+
+/* hashing: what the token could do, if it had the message. */
+static hsm_rc no_way(const struct prov_sig *s, const struct plan *p,
+                     const struct prov_sig_way *hashing)
+{
+    hsm_auto(hsm_buf) names = HSM_BUF_INIT;
+    const struct hsm_token *tok = hsm_key_token(s->key->token);
+    const char *label = tok != NULL ? tok->id.label : "";
+    char unnamed[24];
+
+    TRY(list_ways(p, false, &names));
+    if (hashing == NULL) {
+        TRY(list_ways(p, true, &names));
+    }
+    if (names.p == NULL) {
+        TRY(hsm_buf_printf(&names, "a mechanism"));
+    }
+    if (hashing == NULL) {
+        return hsm_fail(HSM_E_NO_MECHANISM, "C_SignInit", "token \"%s\" does "
+                        "not offer %s for key %s", label,
+                        (const char *)names.p, hsm_key_name(s->key->token));
+    }
     return hsm_fail(HSM_E_NO_MECHANISM, "C_SignInit", "token \"%s\" does not "
-                    "offer %s for key %s", tok != NULL ? tok->id.label : "",
-                    names.p != NULL ? (const char *)names.p : "a mechanism",
-                    hsm_key_name(s->key->token));
+                    "offer %s for key %s, which would sign a digest, but %s, "
+                    "which must have the message: let it be hashed while it "
+                    "is signed (dgst -sign, pkeyutl -rawin)", label,
+                    (const char *)names.p, hsm_key_name(s->key->token),
+                    hsm_mech_name(mechanism_of(p, hashing), unnamed));
+}
+
+static hsm_rc way_can(const struct prov_sig *s, const struct plan *p,
+                      const struct prov_sig_way *way, bool *can)
+{
+    *can = false;
+    return suits(p, way)
+           ? hsm_op_can(s->key->token, mechanism_of(p, way), can) : HSM_OK;
+}
+
+static int use_way(const struct prov_sig *s, const struct plan *p,
+                   const struct prov_sig_way *way, struct hsm_bytes in,
+                   struct hsm_buf *out, hsm_rc *rc)
+{
+    hsm_auto(hsm_buf) made = HSM_BUF_INIT;
+    struct hsm_mech mech = make_mech(p, way);
+
+    if (way->input == PROV_INPUT_MESSAGE) {
+        in = hsm_buf_bytes(&s->message);
+    } else if (!make_input(s, p, way->input, &in, &made)) {
+        return 0;
+    }
+    *rc = act(s, p, &mech, in, out);
+    return 1;
 }
 
 static int try_ways(const struct prov_sig *s, const struct plan *p,
                     struct hsm_bytes tbs, struct hsm_buf *out)
 {
+    const struct prov_sig_way *hashing = NULL;
     hsm_rc refused = HSM_OK;
     size_t i = 0;
 
     for (i = 0; i < prov_sig_n_ways; i++) {
         const struct prov_sig_way *way = &prov_sig_ways[i];
-        hsm_auto(hsm_buf) made = HSM_BUF_INIT;
-        struct hsm_bytes in = tbs;
-        struct hsm_mech mech;
         bool can = false;
-        hsm_rc rc = suits(p, way)
-                    ? hsm_op_can(s->key->token, way->mechanism, &can)
-                    : HSM_OK;
+        hsm_rc rc = way_can(s, p, way, &can);
 
+        if (can && way->by_hash != 0 && s->gives != PROV_GIVES_MESSAGE) {
+            hashing = way;
+            can = false;
+        }
         if (hsm_ok(rc) && !can) {
             continue;
         }
-        if (hsm_ok(rc)) {
-            if (!make_input(s, p, way->input, &in, &made)) {
-                return 0;
-            }
-            mech = make_mech(p, way);
-            rc = act(s, p, &mech, in, out);
+        if (hsm_ok(rc) && !use_way(s, p, way, tbs, out, &rc)) {
+            return 0;
         }
         if (!is_refusal(rc)) {
             return prov_result(s->prov, rc);
         }
         refused = rc;
     }
-    return prov_result(s->prov, hsm_ok(refused) ? no_way(s, p) : refused);
+    return prov_result(s->prov, hsm_ok(refused) ? no_way(s, p, hashing)
+                                                : refused);
+}
+
+/* The first way that the token can go decides. */
+static hsm_rc first_way(const struct prov_sig *s, const struct plan *p,
+                        enum prov_sig_gives *gives)
+{
+    bool can = false;
+    size_t i = 0;
+
+    for (i = 0; i < prov_sig_n_ways && !can; i++) {
+        TRY(way_can(s, p, &prov_sig_ways[i], &can));
+        if (can && prov_sig_ways[i].by_hash != 0) {
+            *gives = PROV_GIVES_MESSAGE;
+        }
+    }
+    return HSM_OK;
+}
+
+int prov_sig_token_decide(const struct prov_sig *s,
+                          enum prov_sig_gives *gives)
+{
+    enum prov_sig_gives found = PROV_GIVES_DIGEST;
+    bool serves_all = false;
+    struct plan p;
+
+    if (!prov_result(s->prov, hsm_op_can(s->key->token, s->row->serves_all,
+                                         &serves_all))) {
+        return 0;
+    }
+    if (!serves_all
+        && (!make_plan(s, &p)
+            || !prov_result(s->prov, first_way(s, &p, &found)))) {
+        return 0;
+    }
+    *gives = found;
+    return 1;
 }
 
 int prov_sig_on_token(const struct prov_sig *s, struct hsm_bytes tbs,

@@ -14,9 +14,17 @@ int prov_sig_token_may(const struct prov_sig *s);
 /* Octets that a signature takes at most. */
 size_t prov_sig_token_size(const struct prov_sig *s);
 /*
+ * Whether the token signs digests, or must have the whole message: where its
+ * mechanisms, or those the key is allowed, all hash by themselves. Finds the
+ * key on its token where that has not been done. Raises what failed.
+ */
+int prov_sig_token_decide(const struct prov_sig *s,
+                          enum prov_sig_gives *gives);
+/*
  * Signs tbs as the shadow's parameters say; sig has room for *sig_len octets,
  * at least those of prov_sig_token_size(), and *sig_len becomes what was
- * written. Raises what failed.
+ * written. Where s has kept the message, tbs is its digest. Raises what
+ * failed.
  */
 int prov_sig_on_token(const struct prov_sig *s, struct hsm_bytes tbs,
                       unsigned char *sig, size_t *sig_len);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "src/base/der.h"
+#include "src/crypto/mech.h"
 #include "src/crypto/op_key.h"
 
 struct ecdh {
@@ -84,6 +85,7 @@ hsm_rc hsm_derive_ecdh(struct hsm_key *key, bool cofactor,
 {
     const struct hsm_curve *curve = hsm_key_public(key)->curve;
     hsm_auto(hsm_buf) wrapped = HSM_BUF_INIT;
+    char unnamed[24];
     struct ecdh e = {
         .type = cofactor ? CKM_ECDH1_COFACTOR_DERIVE : CKM_ECDH1_DERIVE,
         .point = point,
@@ -98,6 +100,12 @@ hsm_rc hsm_derive_ecdh(struct hsm_key *key, bool cofactor,
     if (!hsm_key_usage(key).derive) {
         return hsm_fail(HSM_E_KEY_USE, "C_DeriveKey",
                         "the key's CKA_DERIVE is false");
+    }
+    TRY(hsm_key_resolve(key, NULL));
+    if (!hsm_key_allows(key, e.type)) {
+        return hsm_fail(HSM_E_KEY_USE, "C_DeriveKey",
+                        "the key's CKA_ALLOWED_MECHANISMS are without %s",
+                        hsm_mech_name(e.type, unnamed));
     }
     TRY(hsm_der_put(&wrapped, HSM_DER_OCTETS, point));
     e.wrapped = hsm_buf_bytes(&wrapped);

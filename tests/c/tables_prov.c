@@ -325,9 +325,15 @@ static void check_ways(void)
         const char *name = hsm_mech_name(w->mechanism, unnamed);
 
         ok(strncmp(name, "CKM_", 4) == 0, "way %zu: %s has a name", i, name);
-        ok((w->input == PROV_INPUT_PSS_HASH) == (w->one_hash != 0)
-           && (w->one_hash == 0 || w->scheme == PROV_SCHEME_PSS),
-           "way %zu: one hash where the token gets parameters", i);
+        ok(!w->pss || (w->scheme == PROV_SCHEME_PSS
+                       && (w->input == PROV_INPUT_AS_IS
+                           || w->input == PROV_INPUT_MESSAGE)),
+           "way %zu: parameters where the token encodes", i);
+        ok((w->input == PROV_INPUT_MESSAGE) == (w->by_hash != 0)
+           && (w->by_hash == 0 || w->mechanism == 0),
+           "way %zu: goes by the hash where the token hashes", i);
+        ok(i == 0 || w->scheme != w[-1].scheme || w[-1].by_hash == 0,
+           "way %zu: not behind one that needs the message", i);
     }
     for (i = 0; i < prov_dec_n_ways; i++) {
         const struct prov_dec_way *w = &prov_dec_ways[i];

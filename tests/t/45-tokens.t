@@ -46,6 +46,17 @@ my %ways = (
 my @rsa = grep { $ways{$_}[0] eq 'rsa' } sort keys %ways;
 my @all = sort keys %ways;
 
+# What is said where only a digest is there, and the token must have it all.
+my %hashing = (
+    rsa => [qr/CKM_RSA_PKCS nor CKM_RSA_X_509/, qr/CKM_SHA256_RSA_PKCS,/],
+    ec => [qr/CKM_ECDSA /, qr/CKM_ECDSA_SHA256,/],
+);
+# CKA_ALLOWED_MECHANISMS, and as what key pkcs11-tool makes it.
+my %allowed = (
+    rsa => ['rsa:2048', 'SHA256-RSA-PKCS,SHA256-RSA-PKCS-PSS'],
+    ec => ['EC:prime256v1', 'ECDSA'],
+);
+
 # A token, how it is had, which keys it makes and how they sign. Every way that
 # is not in the row is refused, with these words.
 my @tokens = (
@@ -55,6 +66,18 @@ my @tokens = (
       backend => ['SoftHSM', mechanisms =>
                   'CKM_RSA_PKCS_KEY_PAIR_GEN,CKM_RSA_X_509'],
       keys => ['rsa'], ways => \@rsa },
+    { name => 'SoftHSM that hashes by itself',
+      backend => ['SoftHSM', mechanisms => 'CKM_RSA_PKCS_KEY_PAIR_GEN,'
+                  . 'CKM_SHA256_RSA_PKCS,CKM_SHA256_RSA_PKCS_PSS'],
+      keys => ['rsa'], ways => ['PKCS#1', 'PSS'], no_digest => \%hashing },
+    { name => 'NSS that hashes by itself', backend => ['NSS'],
+      count => [mechanisms => '0x0 0x1040 0x40 0x43 0x1044'],
+      keys => [qw(rsa ec)], ways => ['PKCS#1', 'PSS', 'ECDSA'],
+      no_digest => \%hashing, derives => 1 },
+    { name => 'SoftHSM with keys that allow little',
+      backend => ['SoftHSM'], allowed => \%allowed, keys => [qw(rsa ec)],
+      ways => ['PKCS#1', 'PSS', 'ECDSA', 'ECDSA with SHA-512'],
+      no_digest => { rsa => $hashing{rsa} } },
     { name => 'NSS', backend => ['NSS'],
       keys => [qw(rsa ec)], ways => \@all, derives => 1, certificates => 1 },
     { name => 'openCryptoki', backend => ['OpenCryptoki'],
@@ -84,8 +107,24 @@ sub has {
     return scalar grep { $_ eq $what } @{ $t->{$list} };
 }
 
+# By pkcs11-tool: keys that allow no other mechanism.
+sub make_allowed {
+    my ($t) = @_;
+    for my $key (@{ $t->{keys} }) {
+        my ($type, $mechanisms) = @{ $t->{allowed}{$key} };
+        $t->{token}->keypair($type, $key, '01' . unpack('H*', $key),
+                             '--allowed-mechanisms', $mechanisms);
+        $t->{uri}{$key} = uri_of($t, $key);
+        $t->{file}{$key} = "$t->{token}{dir}/$key.pem";
+        ok_openssl($t->{how}, "$key: its reference", 'pkey', '-in',
+                   $t->{uri}{$key}, '-out', $t->{file}{$key});
+    }
+    return;
+}
+
 sub generate {
     my ($t) = @_;
+    return make_allowed($t) if defined $t->{allowed};
     for my $key (sort keys %generate) {
         my ($algorithm, $opt, $value, $mechanism) = @{ $generate{$key} };
         my $file = "$t->{token}{dir}/$key.pem";
@@ -164,7 +203,7 @@ sub sign {
         }
         my ($digest, @options) = @how;
         openssl_refuses($t->{how}, "$name: is refused",
-                        [qr/does not offer/, qr/\Q$t->{label}\E/], 'dgst',
+                        [qr/does not offer CKM_/, qr/\Q$t->{label}\E/], 'dgst',
                         "-$digest", @options, '-sign', $t->{uri}{$key}, $data);
     }
     return;
@@ -178,9 +217,9 @@ sub sign_digest {
     for my $key (@{ $t->{keys} }) {
         my @command = ('pkeyutl', '-sign', '-inkey', $t->{uri}{$key}, '-in',
                        "$dir/hash", @opt, '-out', $sig);
-        if (defined $t->{no_digest}) {
+        if (defined $t->{no_digest}{$key}) {
             openssl_refuses($t->{how}, "$key: a digest is refused",
-                            $t->{no_digest}, @command);
+                            $t->{no_digest}{$key}, @command);
             next;
         }
         ok_openssl($t->{how}, "$key: signs a digest", @command);
@@ -204,8 +243,8 @@ sub derive {
     my @command = ('pkeyutl', '-derive', '-inkey', $t->{uri}{ec}, @peer);
 
     if (!$t->{derives}) {
-        openssl_fails($t->{how}, 'no key agreement', qr/CKM_ECDH1_DERIVE|CKR_/,
-                      @command);
+        openssl_refuses($t->{how}, 'no key agreement',
+                        qr/CKM_ECDH1_DERIVE|CKR_MECHANISM_INVALID/, @command);
         return;
     }
     ok_openssl($t->{how}, 'both sides', @command);
@@ -226,6 +265,30 @@ sub list {
     like(ok_openssl($t->{how}, 'and one alone', 'storeutl', '-noout',
                     "$t->{uri}{rsa};type=private")->{out}, qr/^Total found: 1$/m,
          'when it is asked for');
+    return;
+}
+
+# CKA_ALWAYS_AUTHENTICATE: some tokens want the PIN for each signature, some
+# only store it, and answer to the PIN that they do not know what it is for.
+sub always {
+    my ($t) = @_;
+    my $uri = $t->{token}->keypair('rsa:2048', 'always', '0a', '--always-auth');
+    my ($pub, $sig) = ("$dir/always.pub", "$dir/always.sig");
+
+    ok_openssl($t->{how}, 'its public half', 'pkey', '-in', $uri, '-pubout',
+               '-out', $pub);
+    my $calls = $t->{count}->during(sub {
+        is_quiet(ok_openssl($t->{how}, 'it signs', qw(dgst -sha256 -sign),
+                            $uri, '-out', $sig, $data), 'quietly');
+    });
+    is_deeply([@$calls{qw(C_SignInit C_Login C_Sign)}], [1, 2, 1],
+              'after a login of its own') or diag(P11::Count::text($calls));
+    my @verify = (qw(dgst -sha256 -verify), $pub, '-signature', $sig);
+    ok_alone('it is good', @verify, $data);
+    alone_fails('for no other text', qr/Verification failure/i, @verify,
+                $other);
+    ok_use_key($t->{how}, 'in threads and children', "load=$uri",
+               qw(in=3 [ sign=2 ] fork=2 [ sign=2 ] sign));
     return;
 }
 
@@ -269,6 +332,7 @@ sub processes {
     my @load = map { "load=$t->{uri}{$_}" } @{ $t->{keys} };
     my @refer = map { "load=$t->{file}{$_}" } @{ $t->{keys} };
 
+    ok_use_key($t->{how}, 'copies of contexts', @load, qw(copies pss copies));
     ok_use_key($t->{how}, 'threads', @load, qw(in=4 [ sign=5 ] sign));
     ok_use_key($t->{how}, 'children', @load, qw(sign fork=4,2 [ sign=2 ] sign));
     ok_use_key($t->{how}, 'children of a parent that has not signed', @refer,
@@ -287,6 +351,7 @@ my @scenarios = (
     ['signing digests' => \&sign_digest],
     ['key agreement' => \&derive],
     ['listing' => \&list],
+    ['keys that always want a PIN' => \&always],
     ['certificates' => \&certificate],
     ['a wrong PIN' => \&wrong_pin],
     ['threads and processes' => \&processes],
@@ -299,7 +364,7 @@ for my $row (@tokens) {
         plan(skip_all => $why) if defined $why;
 
         my $token = P11::Token->make($backend, @options);
-        my $count = P11::Count->new($token);
+        my $count = P11::Count->new($token, @{ $row->{count} // [] });
         my %t = (%$row, token => $token, count => $count,
                  label => $token->label,
                  how => { env => $count->token->conf_env });
