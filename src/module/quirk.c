@@ -9,6 +9,12 @@ static const struct hsm_quirk rows[] = {
         .manufacturer = "SoftHSM",
         .description = "",
         .login_race = true,     /* rewrites its token file at C_Login */
+        .start_race = true,     /* and reads it at C_Initialize only */
+    }, {
+        .name = "openCryptoki",
+        .manufacturer = "IBM",
+        .description = "",
+        .start_race = true,     /* C_GetSlotList then shows no slot */
     }, {
         .name = "NSS",
         .manufacturer = "Mozilla Foundation",

@@ -17,6 +17,8 @@ struct hsm_quirk {
     bool remote;                /* guard SIGPIPE, close sessions at exit */
     bool lengths_first;         /* ignores ulValueLen: ask lengths first */
     bool login_race;            /* processes logging in disturb each other */
+    bool start_race;            /* of processes that start it at once, one may
+                                 * miss a token until it is started anew */
 };
 
 /* The first row that fits; the last row fits all. Never NULL. */

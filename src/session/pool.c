@@ -308,7 +308,7 @@ bool hsm_pool_may_restart(struct hsm_library *lib)
     if (lib->gate.guard_sigpipe) {
         return idle && !shows_a_token(lib);
     }
-    idle = idle && lib->quirk->login_race;
+    idle = idle && lib->quirk->start_race;
     for (struct hsm_token *tok = idle ? hsm_token_first(lib) : NULL;
          tok != NULL && idle; tok = hsm_token_next(tok)) {
         hsm_lock(&tok->lock);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "src/base/log.h"
+#include "src/module/quirk.h"
 
 /* Tries in all; more than two only where a quirk row says so. */
 #define TRIES 2u
@@ -83,13 +84,22 @@ static bool was_not_begun(hsm_rc rc)
         || rc.rv == CKR_CRYPTOKI_NOT_INITIALIZED;
 }
 
+/* It is not found, and that need not mean that it is not there. */
+static bool may_be_left_out(const struct hsm_run *run)
+{
+    return run->tok->lib->quirk->start_race
+        || hsm_token_has_login_race(run->tok);
+}
+
 /* After so many tries, this failure allows another one. */
 static bool may_repeat(const struct hsm_run *run, const struct attempt *a,
                        hsm_rc rc, unsigned int tries)
 {
+    if (!a->acting && rc.rv == HSM_E_NO_TOKEN && may_be_left_out(run)) {
+        return tries < TRIES_FOR_TOKEN;
+    }
     if (!a->acting && hsm_token_has_login_race(run->tok)) {
-        return tries < (rc.rv == HSM_E_NO_TOKEN ? TRIES_FOR_TOKEN
-                                                : TRIES_WITH_RACE);
+        return tries < TRIES_WITH_RACE;
     }
     return tries < TRIES && (!run->once || !a->acting || was_not_begun(rc));
 }
@@ -127,7 +137,7 @@ static bool find_left_out(const struct hsm_run *run, const struct attempt *a)
     if (lib->gate.guard_sigpipe) {
         return may && hsm_ok(rc);
     }
-    return hsm_token_has_login_race(run->tok) && rc.rv != HSM_E_DEAD;
+    return may_be_left_out(run) && rc.rv != HSM_E_DEAD;
 }
 
 /* Repairs what a stale failure tells of. False: there is nothing to repair. */

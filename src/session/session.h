@@ -59,8 +59,9 @@ static inline void hsm_session_putp(struct hsm_session **s)
 
 /* No session is open that a new start would close, the library is ours, and
  * starting it anew may show a token that is missing (SoftHSM leaves one out for
- * good whose file is being written, by a login elsewhere, when it starts). Of
- * a remote one no token is seen: it was started while its server was away. */
+ * good whose file is being written, by a login elsewhere, when it starts;
+ * openCryptoki one that another process is just starting to use). Of a remote
+ * one no token is seen: it was started while its server was away. */
 bool hsm_pool_may_restart(struct hsm_library *lib);
 /* Closes idle sessions of all of a library's tokens: at exit. */
 void hsm_pool_close_idle(struct hsm_library *lib);

@@ -268,8 +268,11 @@ static void check_quirks(void)
        && any->description[0] == '\0' && !any->remote && !any->lengths_first,
        "a module that nobody knows has no quirk");
     memcpy(info.manufacturerID, "SoftHSM", 7);
-    ok(hsm_quirk_of(&info) != any && hsm_quirk_of(&info)->name != NULL,
-       "SoftHSM is known");
+    ok(hsm_quirk_of(&info) != any && hsm_quirk_of(&info)->login_race
+       && hsm_quirk_of(&info)->start_race, "SoftHSM is known");
+    memcpy(info.manufacturerID, "IBM    ", 7);
+    ok(hsm_quirk_of(&info)->start_race && !hsm_quirk_of(&info)->login_race,
+       "openCryptoki is known");
 }
 
 int main(void)
