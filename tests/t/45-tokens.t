@@ -25,6 +25,8 @@ my $other = spew("$dir/other", join "\n", 1 .. 1999);
 openssl(alone(), qw(dgst -sha256 -binary -out), "$dir/hash", $data);
 openssl(alone(), qw(genpkey -algorithm EC -pkeyopt group:P-256 -out),
         "$dir/peer.pem");
+openssl({ env => { OPENSSL_CONF => undef } }, qw(req -x509 -new -subj /CN=x
+        -key), "$dir/peer.pem", '-out', "$dir/stranger.pem");
 openssl(alone(), qw(pkey -pubout -in), "$dir/peer.pem", '-out',
         "$dir/peer.pub");
 
@@ -313,6 +315,55 @@ sub certificate {
     return;
 }
 
+# What others make signatures for: the way to it is theirs.
+sub protocols {
+    my ($t) = @_;
+    my ($cert, $key, $sig) = ("$dir/cert.pem", $t->{uri}{rsa}, "$dir/sig");
+    my @raw = qw(-rawin -digest sha256 -in);
+
+    ok_openssl($t->{how}, 'pkeyutl -rawin', 'pkeyutl', '-sign', '-inkey', $key,
+               @raw, $data, '-out', $sig);
+    ok_alone('it is good', 'pkeyutl', '-verify', '-certin', '-inkey', $cert,
+             '-sigfile', $sig, @raw, $data);
+    alone_fails('for no other text', qr/Verification Failure/i, 'pkeyutl',
+                '-verify', '-certin', '-inkey', $cert, '-sigfile', $sig, @raw,
+                $other);
+    ok_openssl($t->{how}, 'cms -sign', 'cms', '-sign', '-binary', '-signer',
+               $cert, '-inkey', $key, '-outform', 'DER', '-in', $data, '-out',
+               "$dir/cms");
+    my @cms = (qw(cms -verify -binary -inform DER -purpose any -in),
+               "$dir/cms", '-CAfile', $cert, '-content');
+    ok_alone('it verifies', @cms, $data, '-out', "$dir/out");
+    alone_fails('with no other content', qr/verification failure|digest/i,
+                @cms, $other, '-out', "$dir/out");
+    tls($t, $_, $cert, $key) for '-tls1_3', '-tls1_2';
+    return;
+}
+
+sub tls {
+    my ($t, $version, $cert, $key) = @_;
+    my $port = free_port();
+    my ($how, @command) = P11::Test::openssl_command($t->{how}, 's_server',
+        '-accept', "127.0.0.1:$port", '-naccept', 2, '-www', '-cert', $cert,
+        '-key', $key);
+    my $server = start_server($how, 'tls', @command);
+    my @client = ('s_client', '-connect', "127.0.0.1:$port", $version,
+                  '-verify_return_error', '-CAfile');
+    wait_for(20, sub { -e $server->{out}
+                       && slurp($server->{out}) =~ /^ACCEPT/m })
+        or diag(slurp($server->{err}));
+    my $calls = $t->{count}->during(sub {
+        like(ok_alone("$version: a handshake", @client, $cert)->{out},
+             qr/Verify return code: 0/, "$version: is verified");
+    });
+    is($calls->{C_Sign}, 1, "$version: by one signature of the token");
+    alone_fails("$version: not by who trusts another", qr/verify error/i,
+                @client, "$dir/stranger.pem");
+    # After two connections it ends by itself: no signal is sent.
+    is(stop_server($server, 0), 0, "$version: the server ends well");
+    return;
+}
+
 sub wrong_pin {
     my ($t) = @_;
     my $count = P11::Count->new($t->{token});
@@ -336,7 +387,7 @@ sub processes {
     ok_use_key($t->{how}, 'threads', @load, qw(in=4 [ sign=5 ] sign));
     ok_use_key($t->{how}, 'children', @load, qw(sign fork=4,2 [ sign=2 ] sign));
     ok_use_key($t->{how}, 'children of a parent that has not signed', @refer,
-               qw(fork=3,3 [ sign=2 ] sign));
+               qw(fork=8,8 [ sign=2 ] sign));
     ok_use_key($t->{how}, 'the end after OPENSSL_cleanup()', @load,
                qw(sign free cleanup exit));
     use_key_fails($t->{how}, 'a child that fails is noticed', qr/status 1/,
@@ -353,6 +404,7 @@ my @scenarios = (
     ['listing' => \&list],
     ['keys that always want a PIN' => \&always],
     ['certificates' => \&certificate],
+    ['protocols' => \&protocols],
     ['a wrong PIN' => \&wrong_pin],
     ['threads and processes' => \&processes],
 );
