@@ -18,7 +18,14 @@ my @modules = glob '/usr/lib*/pkcs11/libopencryptoki.so '
     . '/usr/lib*/opencryptoki/libopencryptoki.so';
 my $slot = 3;           # of the software token, in the configuration as shipped
 my $world = 'P11_OPENCRYPTOKI_WORLD';
-my @unshare = qw(unshare --mount --ipc --pid --fork --kill-child --mount-proc);
+
+# What is mounted in there must not show outside. Where nothing is shared, it is
+# left at that: in a root of another Debian it could not be changed.
+sub unshare {
+    my $shared = P11::Test::slurp('/proc/self/mountinfo') =~ / shared:/;
+    return (qw(unshare --mount --ipc --pid --fork --kill-child --mount-proc
+               --propagation), $shared ? 'private' : 'unchanged');
+}
 
 sub missing {
     return 'opencryptoki is not installed'
@@ -28,7 +35,7 @@ sub missing {
     }
     return if $ENV{$world};
     return 'openCryptoki needs root: its daemon does' if $> != 0;
-    my $try = P11::Test::run(@unshare, 'true');
+    my $try = P11::Test::run(unshare(), 'true');
     return $try->{status} == 0 ? undef
         : "openCryptoki needs namespaces of its own: $try->{err}";
 }
@@ -38,7 +45,7 @@ sub missing {
 sub enter_world {
     return if $ENV{$world} || defined missing();
     $ENV{$world} = 1;
-    exec @unshare, $^X, (map { "-I$_" } @INC), $0 or die "unshare: $!\n";
+    exec unshare(), $^X, (map { "-I$_" } @INC), $0 or die "unshare: $!\n";
 }
 
 sub must {
