@@ -66,7 +66,14 @@ sub start_daemon {
         must('mount', '-t', 'tmpfs', 'none', $place);
     }
     must('mkdir', '-p', '/run/opencryptoki', @folders,
-         '/var/lib/opencryptoki/swtok/TOK_OBJ');
+         '/var/lib/opencryptoki/swtok/TOK_OBJ',
+         '/var/lib/opencryptoki/HSM_MK_CHANGE');
+    # Releases whose daemon drops root have a user for that.
+    my $user = defined getpwnam('pkcsslotd') ? 'pkcsslotd' : 'root';
+    my @places = grep { -d } '/run/lock/opencryptoki',
+        map { "$_/opencryptoki" } qw(/run /var/lib /var/log);
+    must('chown', '-R', "$user:pkcs11", @places);
+    must('chmod', '-R', 'u=rwX,g=rwX,o=', @places);
     must(P11::Test::have('pkcsslotd'));
     P11::Test::wait_for(10, sub { -s $pid_file
                                   || -s "/run/opencryptoki/pkcsslotd.pid" })
@@ -85,7 +92,8 @@ sub make {
         label  => 'ock',
         pin    => '13572468',
         so_pin => '76543210',
-        env    => {},
+        # Releases that hash by OpenSSL look for its legacy provider.
+        env    => { OPENSSL_MODULES => undef },
     }, $class;
     my @pkcsconf = (P11::Test::have('pkcsconf'), '-c', $slot);
     start_daemon();
