@@ -275,7 +275,12 @@ sub list {
 # only store it, and answer to the PIN that they do not know what it is for.
 sub always {
     my ($t) = @_;
-    my $uri = $t->{token}->keypair('rsa:2048', 'always', '0a', '--always-auth');
+    my $uri = eval {
+        $t->{token}->keypair('rsa:2048', 'always', '0a', '--always-auth');
+    };
+    # Later releases of openCryptoki refuse what pkcs11-tool sends.
+    plan(skip_all => $@ =~ s/\n.*?(rv = \w+).*/ $1/sr)
+        if !defined $uri && $t->{asked};
     my ($pub, $sig) = ("$dir/always.pub", "$dir/always.sig");
 
     ok_openssl($t->{how}, 'its public half', 'pkey', '-in', $uri, '-pubout',
