@@ -15,6 +15,7 @@
 #include "provider/query.h"
 #include "provider/signature/sig_table.h"
 #include "src/base/result.h"
+#include "src/crypto/hash.h"
 #include "src/crypto/mech.h"
 #include "src/object/curve_table.h"
 #include "src/session/uri_part.h"
@@ -192,6 +193,7 @@ static void check_algorithms(OSSL_PROVIDER *ours)
 
 static void check_rows(void)
 {
+    const char *sha256 = (const char *)hsm_hash_by_name("SHA256");
     const char *end = NULL;
     char unnamed[24];
     size_t i;
@@ -208,8 +210,13 @@ static void check_rows(void)
                    ":"), "curve %s", names);
     }
     for (i = 0; i < prov_sig_n_ways; i++) {
-        const char *name = hsm_mech_name(prov_sig_ways[i].mechanism, unnamed);
+        CK_MECHANISM_TYPE type = prov_sig_ways[i].mechanism;
+        const char *name;
 
+        if (prov_sig_ways[i].by_hash != 0) {
+            memcpy(&type, sha256 + prov_sig_ways[i].by_hash, sizeof(type));
+        }
+        name = hsm_mech_name(type, unnamed);
         ok(has(provider_page, name), "mechanism %s", name);
     }
 }
