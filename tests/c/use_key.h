@@ -468,7 +468,8 @@ static bool step_decrypt(struct worker *w, const struct step *s)
                 && EVP_PKEY_CTX_set_rsa_padding(back, RSA_NO_PADDING) == 1;
 
     for (unsigned int i = 0; good && i < number(s->arg, 0, 1); i++) {
-        size_t n = sizeof(out), m = sizeof(out);
+        size_t n = sizeof(out);
+        size_t m = n;
         size_t len = (size_t)EVP_PKEY_get_size(w->key[0].own);
 
         memset(in, (int)i + 1, sizeof(in));
