@@ -42,6 +42,8 @@ for my $show (
         my ($file) = $page =~ m{([^/]+)$};
         SKIP: {
             skip("$name is not installed", 2) if !have($command[0]);
+            skip("a sanitizer finds faults in $name itself", 2)
+                if sanitizer();
             # A distribution without manual pages has a "man" that says so.
             my $result = run_in({ env => { MANPAGER => 'cat', MANWIDTH => 80,
                                            MANROFFSEQ => '' } },
