@@ -216,9 +216,21 @@ static void want(struct reading *r, CK_ATTRIBUTE_TYPE type, CK_ULONG room)
     r->n++;
 }
 
+/* All lengths are still those of the room: nothing was written. */
+static bool is_untouched(const struct reading *r)
+{
+    CK_ULONG i = 0;
+
+    while (i < r->n && r->a[i].ulValueLen == r->room[i]) {
+        i++;
+    }
+    return i == r->n;
+}
+
 /*
  * One C_GetAttributeValue. What some attributes cannot tell is no failure:
- * their lengths say so [PKCS#11 2.40, 5.7.5].
+ * their lengths say so [PKCS#11 2.40, 5.7.5]. Where none does, the call has
+ * failed whatever it says, and what is in the room is no value.
  */
 static hsm_rc ask(struct hsm_session *s, CK_OBJECT_HANDLE h,
                   struct reading *r, bool *too_small)
@@ -227,8 +239,9 @@ static hsm_rc ask(struct hsm_session *s, CK_OBJECT_HANDLE h,
                          (s->h, h, r->a, r->n));
 
     *too_small = rc.rv == CKR_BUFFER_TOO_SMALL;
-    if (*too_small || rc.rv == CKR_ATTRIBUTE_SENSITIVE
-        || rc.rv == CKR_ATTRIBUTE_TYPE_INVALID) {
+    if (*too_small || ((rc.rv == CKR_ATTRIBUTE_SENSITIVE
+                        || rc.rv == CKR_ATTRIBUTE_TYPE_INVALID)
+                       && !is_untouched(r))) {
         hsm_detail_clear();
         return HSM_OK;
     }
@@ -343,8 +356,9 @@ static hsm_rc read_all(struct hsm_session *s, CK_OBJECT_HANDLE h,
     TRY(fetch(s, h, &again, set, &left));
     if (left.n != 0) {
         return hsm_fail(CKR_BUFFER_TOO_SMALL, "C_GetAttributeValue",
-                        "attribute 0x%lx does not fit into the bytes that "
-                        "the module asked for", left.a[0].type);
+                        "%lu attributes, 0x%lx the first, do not fit into "
+                        "the bytes that the module asked for", left.n,
+                        left.a[0].type);
     }
     return HSM_OK;
 }
