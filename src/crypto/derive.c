@@ -7,6 +7,10 @@
 #include "src/crypto/mech.h"
 #include "src/crypto/op_key.h"
 
+/* So many leading zeros may be missing from a shared secret: some tokens leave
+ * them out, and more are less likely than a mistake. */
+#define ZEROS_MAX 8u
+
 struct ecdh {
     CK_MECHANISM_TYPE type;
     struct hsm_bytes point;
@@ -70,9 +74,14 @@ static hsm_rc ecdh(struct hsm_session *s, CK_OBJECT_HANDLE base, void *arg)
         s->dirty = true;        /* it goes with its session then */
     }
     TRY(read);
-    if (!hsm_attrs_get(&as, CKA_VALUE, &z) || z.len > e->field_bytes) {
+    if (!hsm_attrs_get(&as, CKA_VALUE, &z) || z.len == 0) {
         return hsm_fail(HSM_E_BAD_DATA, "C_GetAttributeValue",
                         "the token does not give the shared secret out");
+    }
+    if (z.len > e->field_bytes || z.len + ZEROS_MAX < e->field_bytes) {
+        return hsm_fail(HSM_E_BAD_DATA, "C_GetAttributeValue",
+                        "the token's shared secret has %zu bytes, a "
+                        "coordinate has %zu", z.len, e->field_bytes);
     }
     memset(e->out, 0, e->field_bytes - z.len);
     memcpy(e->out + e->field_bytes - z.len, z.p, z.len);

@@ -8,6 +8,8 @@
 #include "src/base/gate.h"
 
 #define BATCH 64
+/* No token has so many: a search without end ends here. */
+#define OBJECTS_MAX ((size_t)1 << 20)
 
 static hsm_rc append(struct hsm_handles *hs, const CK_OBJECT_HANDLE *h,
                      size_t n)
@@ -46,6 +48,14 @@ static hsm_rc next_batch(struct hsm_session *s, size_t limit,
         return hsm_fail(HSM_E_BAD_DATA, "C_FindObjects",
                         "the module returned %lu objects where %lu were "
                         "asked for", got, want);
+    }
+    /* Some never get on, and give the same ones again and again. */
+    if (hs->n >= OBJECTS_MAX
+        || (got == BATCH && hs->n >= BATCH
+            && memcmp(hs->h + hs->n - BATCH, batch, sizeof(batch)) == 0)) {
+        return hsm_fail(HSM_E_BAD_DATA, "C_FindObjects",
+                        "the module's search does not end (%zu objects)",
+                        hs->n);
     }
     TRY(append(hs, batch, got));
     *end = got < want || (limit != 0 && hs->n >= limit);

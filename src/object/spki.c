@@ -16,6 +16,8 @@ struct form {
     bool (*same)(const struct hsm_public *a, const struct hsm_public *b);
 };
 
+#define MODULUS_BITS_MIN 512u
+
 static const unsigned char der_null[] = { HSM_DER_NULL, 0x00 };
 static const unsigned char exponent_f4[] = { 0x01, 0x00, 0x01 };
 
@@ -120,6 +122,16 @@ static bool rsa_exponent(const struct hsm_attrs *as, struct hsm_bytes *out)
     return true;
 }
 
+/* What tokens tell is no RSA modulus when it is even, or smaller than any that
+ * libcrypto makes. */
+static bool modulus_can_be(struct hsm_bytes modulus)
+{
+    struct hsm_bytes n = hsm_bytes_strip(modulus);
+
+    return n.len > 0 && bits_of(n) >= MODULUS_BITS_MIN
+        && (n.p[n.len - 1] & 1) != 0;
+}
+
 static hsm_rc rsa_gather(const struct hsm_attrs *as, struct hsm_public *p)
 {
     hsm_auto(hsm_buf) numbers = HSM_BUF_INIT;
@@ -127,7 +139,7 @@ static hsm_rc rsa_gather(const struct hsm_attrs *as, struct hsm_public *p)
     struct hsm_bytes n, e;
 
     if (!hsm_attrs_get(as, CKA_MODULUS, &n) || !rsa_exponent(as, &e)
-        || !rsa_can_be(n, e)) {
+        || !rsa_can_be(n, e) || !modulus_can_be(n)) {
         return no_public("no RSA modulus or exponent");
     }
     TRY(rsa_set(n, e, p));

@@ -195,6 +195,8 @@ static const struct lack_case {
 } lacks[] = {
     { "no modulus", 0, CKA_MODULUS, { NULL, 0 } },
     { "modulus 0", 0, CKA_MODULUS, { (const unsigned char *)"\0\0", 2 } },
+    { "a modulus of 16 bits", 0, CKA_MODULUS,
+      { (const unsigned char *)"\xff\xff", 2 } },
     { "exponent 0", 0, CKA_PUBLIC_EXPONENT,
       { (const unsigned char *)"", 1 } },
     { "no key type", 0, CKA_KEY_TYPE, { NULL, 0 } },
