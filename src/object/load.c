@@ -24,6 +24,7 @@ struct load {
     struct hsm_token *tok;      /* being looked at */
     bool logged_in;             /* is what is there now all there is? */
     size_t n_seen;              /* objects that match, whatever their class */
+    size_t n_broken;            /* of these certificates that are none */
 };
 
 static void clear_item(struct hsm_item *item)
@@ -179,6 +180,17 @@ static CK_OBJECT_CLASS class_of(const struct load *l)
         : l->want == HSM_WANT_CERT ? CKO_CERTIFICATE : HSM_ANY_CLASS;
 }
 
+static size_t count_broken(const struct hsm_objects *objects)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < objects->n; i++) {
+        n += objects->v[i].cls == CKO_CERTIFICATE
+            && objects->v[i].cert.len == 0 ? 1 : 0;
+    }
+    return n;
+}
+
 /* hsm_run_fn: looks at one token. */
 static hsm_rc look(struct hsm_session *s, void *arg)
 {
@@ -196,6 +208,7 @@ static hsm_rc look(struct hsm_session *s, void *arg)
     TRY(hsm_objects_look(s, &search, &objects));
     rc = take_all(l, s, &objects);
     l->n_seen = objects.n;
+    l->n_broken = count_broken(&objects);
     if (hsm_ok(rc) && l->logged_in && l->out->n == before
         && (l->want & HSM_WANT_PRIVATE) != 0) {
         rc = hsm_fail_rv(HSM_E_NO_KEY, "C_FindObjects");
@@ -283,6 +296,12 @@ static hsm_rc no_such(struct load *l, const struct hsm_tokens *tokens)
     hsm_auto(hsm_buf) text = HSM_BUF_INIT;
     struct hsm_items *out = l->out;
 
+    if (l->n_broken > 0 && (l->want & HSM_WANT_CERT) != 0) {
+        return hsm_fail(HSM_E_BAD_DATA, "C_GetAttributeValue",
+                        "what %s names on token \"%s\" is not an X.509 "
+                        "certificate; store it anew",
+                        hsm_uri_for_people(l->uri), tokens->tok[0]->id.label);
+    }
     l->out = &near;
     if (tokens->n == 1) {
         const struct hsm_run run = {

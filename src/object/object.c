@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "src/base/log.h"
 #include "src/object/cert.h"
 #include "src/object/find.h"
 #include "src/object/key.h"
@@ -45,7 +46,7 @@ static bool fits(const struct hsm_object *o, CK_ATTRIBUTE_TYPE type,
 }
 
 /* A certificate's own bytes, and the public key in it. One that is broken
- * stays without them. */
+ * stays without them: libcrypto would end a walk through the store there. */
 static hsm_rc read_certificate(struct hsm_session *s, struct hsm_object *o)
 {
     static const CK_ATTRIBUTE_TYPE value[] = { CKA_VALUE };
@@ -57,12 +58,14 @@ static hsm_rc read_certificate(struct hsm_session *s, struct hsm_object *o)
     if (!hsm_attrs_get(&as, CKA_VALUE, &der)) {
         return HSM_OK;
     }
-    TRY(hsm_buf_set(&o->cert, der));
-    if (hsm_ok(hsm_cert_read(der, &view))
-        && !hsm_ok(hsm_public_from_spki(view.spki, &o->pub))) {
+    if (!hsm_ok(hsm_cert_read(der, &view))) {
+        hsm_log(HSM_LOG_WARN, "a certificate is left out: %s", hsm_detail());
+        return HSM_OK;
+    }
+    if (!hsm_ok(hsm_public_from_spki(view.spki, &o->pub))) {
         hsm_public_clear(&o->pub);
     }
-    return HSM_OK;
+    return hsm_buf_set(&o->cert, der);
 }
 
 static hsm_rc describe(struct hsm_session *s, struct hsm_object *o)
