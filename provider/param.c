@@ -253,18 +253,3 @@ void prov_params_clear(const struct prov_param *rows, void *out)
         }
     }
 }
-
-const char *prov_params_text(const OSSL_PARAM params[], const char *name)
-{
-    const OSSL_PARAM *p = params != NULL
-        ? OSSL_PARAM_locate_const(params, name) : NULL;
-    const char *text = NULL;
-
-    if (p == NULL || !is_text(p)) {
-        return NULL;
-    }
-    ERR_set_mark();
-    (void)OSSL_PARAM_get_utf8_string_ptr(p, &text);
-    ERR_pop_to_mark();
-    return text;
-}

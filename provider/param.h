@@ -36,7 +36,5 @@ int prov_params_decode(const struct prov_param *rows, const OSSL_PARAM params[],
                        void *out);
 /* Frees the texts and numbers that the rows own in the struct. */
 void prov_params_clear(const struct prov_param *rows, void *out);
-/* A plain text parameter, or NULL. Borrowed. */
-const char *prov_params_text(const OSSL_PARAM params[], const char *name);
 
 #endif

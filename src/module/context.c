@@ -91,12 +91,6 @@ void hsm_context_put(struct hsm_context *ctx)
     free(ctx);
 }
 
-void hsm_context_putp(struct hsm_context **ctx)
-{
-    hsm_context_put(*ctx);
-    *ctx = NULL;
-}
-
 void hsm_context_close(struct hsm_context *ctx)
 {
     bool was_closed;

@@ -30,14 +30,6 @@ my %public = map { $_ => public_key($token, $_) } qw(rsa ec);
 
 # --- a reader and a writer of its own ---
 
-sub der {
-    my ($tag, $content) = @_;
-    my $n = length $content;
-    my $length = $n < 0x80 ? pack('C', $n)
-        : $n < 0x100 ? pack('CC', 0x81, $n) : pack('Cn', 0x82, $n);
-    return pack('C', $tag) . $length . $content;
-}
-
 sub reference_der {
     my ($uri) = @_;
     return der(0x30, der(0x1a, $version) . der(0x0c, $uri));

@@ -12,8 +12,8 @@ use Test::More ();
 
 use P11::Test;
 
-our @EXPORT = qw(alone ok_alone alone_fails refused errors object public_key
-                 is_quiet sum_of);
+our @EXPORT = qw(alone der ok_alone alone_fails refused errors object
+                 public_key is_quiet sum_of);
 
 # For openssl: no configuration, no provider but its own.
 sub alone {
