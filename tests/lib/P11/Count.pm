@@ -19,17 +19,24 @@ my $count = 0;
 # Not part of a budget: how a module is opened, not what is done with it.
 my %free = map { $_ => 1 } qw(C_GetFunctionList C_GetInfo);
 
-# What the module can feign besides, as tests/c/count_module.c tells.
-my %feigned = (latency_us => 'COUNT_LATENCY_US', flags => 'COUNT_FLAGS',
-               fail => 'COUNT_FAIL', keypad_pin => 'COUNT_KEYPAD_PIN',
-               mechanisms => 'COUNT_MECHANISMS');
+# What the module can feign besides, as tests/c/count_fault.c and count_lie.c
+# tell.
+my %feigned = map { ($_ => 'COUNT_' . uc) }
+    qw(latency_us flags flags_off fail keypad_pin owner sessions manufacturer
+       mechanisms lacks lie);
 
 # P11::Count->new(TOKEN, OPTIONS…): counts what goes to its module. Options:
 #   latency_us  microseconds that each call takes longer
 #   flags       CKF_ bits that tokens show besides their own
-#   fail        'C_Login=0xa4 …': functions that fail, and how
+#   flags_off   and those that they do not show
+#   fail        'C_Login=0xa4 C_Sign#2=0x30 …': calls that fail, and how
 #   keypad_pin  what is typed at the device when C_Login has no PIN
-#   mechanisms  '0x1 0x1040 …': those that tokens have, and no other
+#   owner       1: no other process than the one that initialises it may call
+#   sessions    how many can be open
+#   manufacturer    of the module, which decides about its quirks
+#   mechanisms  '0x1 0x3 …': what tokens offer, and nothing else
+#   lacks       'C_GetSessionInfo …': functions that are not there
+#   lie         '0x181=short C_FindObjects=more …': results that are made up
 sub new {
     my ($class, $token, %options) = @_;
     my $file = P11::Test::scratch() . '/count-' . ++$count;
