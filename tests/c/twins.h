@@ -64,6 +64,14 @@ static inline EVP_PKEY *public_half(EVP_PKEY *key)
     return public;
 }
 
+static inline void twins_free(struct twins *t)
+{
+    EVP_PKEY_free(t->public);
+    EVP_PKEY_free(t->token);
+    EVP_PKEY_free(t->software);
+    OSSL_LIB_CTX_free(t->libctx);
+}
+
 static inline bool twins_load(struct twins *t, const char *uri,
                               const char *file)
 {
@@ -73,17 +81,10 @@ static inline bool twins_load(struct twins *t, const char *uri,
     t->public = t->software != NULL ? public_half(t->software) : NULL;
     if (t->public == NULL || t->token == NULL) {
         ERR_print_errors_fp(stderr);
+        twins_free(t);
         return false;
     }
     return true;
-}
-
-static inline void twins_free(struct twins *t)
-{
-    EVP_PKEY_free(t->public);
-    EVP_PKEY_free(t->token);
-    EVP_PKEY_free(t->software);
-    OSSL_LIB_CTX_free(t->libctx);
 }
 
 static inline const char *owner_of(const EVP_PKEY *key)
