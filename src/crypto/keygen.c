@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "src/crypto/keygen.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -135,11 +136,31 @@ static hsm_rc describe(struct gen *g, struct hsm_session *s,
     return hsm_key_from_object(&from, &g->key);
 }
 
-static void destroy(struct hsm_session *s, CK_OBJECT_HANDLE h)
+static bool destroy(struct hsm_session *s, CK_OBJECT_HANDLE h)
 {
-    hsm_rc rc = hsm_session_call(s, C_DestroyObject, (s->h, h));
+    return hsm_ok(hsm_session_call(s, C_DestroyObject, (s->h, h)));
+}
 
-    (void)rc;           /* what led here is what is told */
+/* The pair is there and cannot be used, for this reason: away with it. It is
+ * not made again: who makes keys is told. */
+static hsm_rc take_back(struct hsm_session *s, CK_OBJECT_HANDLE pub,
+                        CK_OBJECT_HANDLE priv, hsm_rc why)
+{
+    char words[256];
+    bool gone;
+
+    (void)snprintf(words, sizeof(words), "%s", hsm_detail());
+    gone = destroy(s, pub);
+    gone = destroy(s, priv) && gone;
+    if (!gone) {
+        return hsm_fail(HSM_E_BAD_DATA, why.at,
+                        "the key pair was made, could not be read (%s%s%s), "
+                        "and could not be deleted again; delete it by the "
+                        "token's own tool", hsm_ckr_row(why.rv)->name,
+                        words[0] != '\0' ? ": " : "", words);
+    }
+    return words[0] != '\0' ? hsm_fail(why.rv, why.at, "%s", words)
+                            : hsm_fail_rv(why.rv, why.at);
 }
 
 /* hsm_run_fn */
@@ -160,15 +181,9 @@ static hsm_rc generate(struct hsm_session *s, void *arg)
     TRY(hsm_session_call(s, C_GenerateKeyPair,
                  (s->h, &mech, pub_tmpl.a, pub_tmpl.n, priv_tmpl.a,
                   priv_tmpl.n, &pub, &priv)));
+    s->acted = true;
     rc = describe(g, s, pub, priv);
-    if (!hsm_ok(rc)) {
-        destroy(s, pub);
-        destroy(s, priv);
-        if (hsm_class_of(rc) != HSM_CLASS_AUTH) {
-            rc.rv = HSM_E_BAD_DATA;     /* not to be tried again */
-        }
-    }
-    return rc;
+    return hsm_ok(rc) ? rc : take_back(s, pub, priv, rc);
 }
 
 static hsm_rc choose_id(struct gen *g)

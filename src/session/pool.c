@@ -278,6 +278,7 @@ void hsm_pool_put(struct hsm_session *s)
         keep_login(s);
     }
     s->acting = false;
+    s->acted = false;
     hsm_lock(&tok->lock);
     keep = !s->dirty && hsm_session_is_current(s);
     if (keep) {

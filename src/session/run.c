@@ -19,6 +19,7 @@ struct attempt {
     bool logging_in;            /* failed there */
     bool logged_out;            /* by somebody else, meanwhile */
     bool acting;                /* login and searches were over */
+    bool acted;                 /* what failed came after the act */
 };
 
 static hsm_rc try_once(const struct hsm_run *run, hsm_run_fn fn, void *arg,
@@ -32,6 +33,7 @@ static hsm_rc try_once(const struct hsm_run *run, hsm_run_fn fn, void *arg,
     a->logging_in = false;
     a->logged_out = false;
     a->acting = false;
+    a->acted = false;
     TRY(hsm_pool_take(run->ctx, run->tok, run->kind, &s));
     a->epoch = s->epoch;
     a->generation = s->generation;
@@ -46,6 +48,7 @@ static hsm_rc try_once(const struct hsm_run *run, hsm_run_fn fn, void *arg,
     }
     rc = fn(s, arg);
     a->acting = s->acting;
+    a->acted = s->acted;
     /* What cannot be found may only be hidden. */
     a->logged_out = run->login
         && (rc.rv == HSM_E_NO_KEY
@@ -101,7 +104,8 @@ static bool may_repeat(const struct hsm_run *run, const struct attempt *a,
     if (!a->acting && hsm_token_has_login_race(run->tok)) {
         return tries < TRIES_WITH_RACE;
     }
-    return tries < TRIES && (!run->once || !a->acting || was_not_begun(rc));
+    return tries < TRIES
+        && (!run->once || !a->acting || (!a->acted && was_not_begun(rc)));
 }
 
 /* A remote module may say only this when its connection is lost. */

@@ -21,6 +21,7 @@ struct hsm_session {
     bool rw;
     bool dirty;
     bool acting;                /* see run.h */
+    bool acted;                 /* likewise */
     struct hsm_session *next;   /* in the pool */
 };
 
