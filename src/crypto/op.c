@@ -80,7 +80,8 @@ static hsm_rc act(struct hsm_session *s, struct once *o)
                       (s->h, in.p, o->in.len, o->out, &len));
     }
     if (hsm_ok(rc) && len > o->room) {
-        return hsm_fail(HSM_E_BAD_DATA, rc.at,
+        return hsm_fail(HSM_E_BAD_DATA,
+                        o->kind == HSM_OP_SIGN ? "C_Sign" : "C_Decrypt",
                         "the token says it wrote %lu bytes to %zu", len,
                         o->room);
     }

@@ -113,9 +113,11 @@ static unsigned int begin_scan(struct hsm_library *lib)
 
 /* Those that neither this scan nor a later one saw are not there. Not before
  * its end: other threads use the tokens meanwhile. */
-static void end_scan(struct hsm_library *lib, unsigned int scan)
+static void end_scan(struct hsm_library *lib, unsigned int scan,
+                     hsm_rc failed)
 {
     hsm_lock(&lib->lock);
+    lib->slot_failure = failed;
     for (struct hsm_token *t = lib->tokens; t != NULL; t = t->next) {
         t->seen = t->scan >= scan ? t->seen : 0;
     }
@@ -144,8 +146,10 @@ static hsm_rc list_slots(struct hsm_library *lib, CK_SLOT_ID **slots,
         }
         free(list);
         if (rc.rv != CKR_BUFFER_TOO_SMALL || room >= 65536) {
-            return hsm_ok(rc) ? hsm_fail_rv(HSM_E_BAD_DATA, "C_GetSlotList")
-                              : rc;
+            return !hsm_ok(rc) ? rc
+                : hsm_fail(HSM_E_BAD_DATA, "C_GetSlotList",
+                           "module \"%s\" reports %lu slots, %lu were "
+                           "possible", lib->name, count, room);
         }
         room *= 8;
     }
@@ -174,8 +178,9 @@ static hsm_rc read_info(struct hsm_library *lib, CK_SLOT_ID slot,
     return rc;
 }
 
+/* *failed: why the slot's token could not be asked. */
 static hsm_rc look_into(struct hsm_library *lib, unsigned int scan,
-                        CK_SLOT_ID slot)
+                        CK_SLOT_ID slot, hsm_rc *failed)
 {
     CK_TOKEN_INFO info;
     hsm_rc rc;
@@ -185,6 +190,7 @@ static hsm_rc look_into(struct hsm_library *lib, unsigned int scan,
     if (!hsm_ok(rc)) {
         hsm_log(HSM_LOG_INFO, "module %s: slot %lu: %s", lib->name, slot,
                 hsm_ckr_row(rc.rv)->name);
+        *failed = rc;
         return rc.rv == HSM_E_DEAD ? rc : HSM_OK;
     }
     if ((info.flags & CKF_TOKEN_INITIALIZED) == 0) {
@@ -198,17 +204,28 @@ hsm_rc hsm_token_scan(struct hsm_library *lib)
     CK_SLOT_ID *slots = NULL;
     CK_ULONG n = 0;
     unsigned int scan = begin_scan(lib);
+    hsm_rc failed = HSM_OK;
     hsm_rc rc = HSM_OK;
 
     TRY(list_slots(lib, &slots, &n));
     for (CK_ULONG i = 0; i < n && hsm_ok(rc); i++) {
-        rc = look_into(lib, scan, slots[i]);
+        rc = look_into(lib, scan, slots[i], &failed);
     }
     if (hsm_ok(rc)) {
-        end_scan(lib, scan);
+        end_scan(lib, scan, failed);
     }
     free(slots);
     return rc;
+}
+
+hsm_rc hsm_token_scan_failure(struct hsm_library *lib)
+{
+    hsm_rc failed;
+
+    hsm_lock(&lib->lock);
+    failed = lib->slot_failure;
+    hsm_unlock(&lib->lock);
+    return failed;
 }
 
 struct hsm_token *hsm_token_first(struct hsm_library *lib)
@@ -343,7 +360,8 @@ static hsm_rc read_mechanisms(struct hsm_token *tok, CK_MECHANISM_TYPE **list,
 
     TRY(hsm_call(tok->lib, C_GetMechanismList, (slot, NULL, &room)));
     if (room > 65536) {
-        return hsm_fail_rv(HSM_E_BAD_DATA, "C_GetMechanismList");
+        return hsm_fail(HSM_E_BAD_DATA, "C_GetMechanismList",
+                        "the token reports %lu mechanisms", room);
     }
     *n = room;
     *list = calloc(room + 1, sizeof(**list));
@@ -352,7 +370,9 @@ static hsm_rc read_mechanisms(struct hsm_token *tok, CK_MECHANISM_TYPE **list,
     }
     rc = hsm_call(tok->lib, C_GetMechanismList, (slot, *list, n));
     if (hsm_ok(rc) && *n > room) {
-        rc = hsm_fail_rv(HSM_E_BAD_DATA, "C_GetMechanismList");
+        rc = hsm_fail(HSM_E_BAD_DATA, "C_GetMechanismList",
+                      "the token reports %lu mechanisms, %lu were possible",
+                      *n, room);
     }
     if (!hsm_ok(rc)) {
         free(*list);

@@ -67,6 +67,9 @@ struct hsm_token {
  * tokens up to date. 1 call and one per slot.
  */
 HSM_CHECKED hsm_rc hsm_token_scan(struct hsm_library *lib);
+/* Why the last scan could not ask one of the slots for its token: that is no
+ * failure of a scan, but may be the reason why a token was not found. */
+HSM_CHECKED hsm_rc hsm_token_scan_failure(struct hsm_library *lib);
 /* The tokens ever seen in a library, one after the other; NULL at the end. */
 struct hsm_token *hsm_token_first(struct hsm_library *lib);
 struct hsm_token *hsm_token_next(struct hsm_token *tok);

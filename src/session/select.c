@@ -167,7 +167,10 @@ static hsm_rc ask(struct hsm_context *ctx, struct hsm_library *lib,
     if (!collect(lib, uri, out, m)) {
         TRY(hsm_token_scan(lib));
         forget_seen(m, seen);
-        (void)collect(lib, uri, out, m);
+        if (!collect(lib, uri, out, m)) {
+            hsm_detail_clear();
+            return hsm_token_scan_failure(lib);
+        }
     }
     return HSM_OK;
 }
@@ -183,7 +186,7 @@ static hsm_rc nothing_found(const struct misses *m, const struct hsm_uri *uri,
                         "no configured module has the module-name or "
                         "module-path of %s", hsm_uri_for_people(uri));
     }
-    if (m->n_failed == n_used && n_used == 1) {
+    if (m->n_failed == n_used && n_used == 1 && seen[0] == '\0') {
         return hsm_fail(m->rc.rv, m->rc.at, "%s", failed);
     }
     return hsm_fail(HSM_E_NO_TOKEN, "C_GetSlotList",
