@@ -1,0 +1,142 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: Apache-2.0
+#
+# Each call that a scenario makes (loading, signatures, key agreement, key
+# generation, a walk through the store) fails once, at its n-th time, with each
+# of a list of values; then from some time on; then with the work done. What
+# follows is either a clean failure or a right result: tests/c/fault_key judges.
+#
+# P11_LONG=1 takes every CKR_ that there is.
+use strict;
+use warnings;
+
+use Test::More;
+use P11::Count;
+use P11::Fault;
+use P11::Test;
+
+needs('pkcs11-tool');
+
+# One of each class of src/base/result_table.c, and those with a part of their
+# own in the code.
+my @some = (0x5, 0x30, 0x54, 0x82, 0xb3, 0x101, 0x150, 0x190, 0x80001234);
+my @every = (0x1 .. 0x3, 0x5 .. 0xa, 0x10 .. 0x13, 0x1b, 0x20, 0x21,
+    0x30 .. 0x32, 0x40 .. 0x42, 0x50, 0x51, 0x54, 0x60, 0x62 .. 0x6a, 0x70,
+    0x71, 0x82, 0x90, 0x91, 0xa0 .. 0xa4, 0xb0, 0xb1, 0xb3 .. 0xb8, 0xc0, 0xc1,
+    0xd0, 0xd1, 0xe0 .. 0xe2, 0xf0 .. 0xf2, 0x100 .. 0x105, 0x110,
+    0x112 .. 0x115, 0x120, 0x121, 0x130, 0x140, 0x141, 0x150, 0x160, 0x170,
+    0x180, 0x190, 0x191, 0x1a0, 0x1a1, 0x1b0 .. 0x1b9, 0x200 .. 0x209,
+    0x80000000, 0x80001234, 0xffffffff);
+my @once = $ENV{P11_LONG} ? @every : @some;
+# Besides, what only one function says.
+my %own = (
+    C_Initialize => [0x191, 0x8], C_GetTokenInfo => [0xe0, 0x3],
+    C_OpenSession => [0xb1, 0xe0], C_Login => [0xa0, 0xa4, 0x100, 0x102],
+    C_GetAttributeValue => [0x11, 0x12], C_FindObjectsInit => [0x90],
+    C_SignInit => [0x60, 0x68, 0x70, 0x90], C_Sign => [0x20, 0x21, 0x32, 0x91],
+    C_GenerateKeyPair => [0x13, 0x31, 0x32, 0xd1, 0xe2],
+    C_DeriveKey => [0x63, 0x71], C_DestroyObject => [0xb5],
+);
+my @from_on = (0x5, 0x30, 0x54, 0x82, 0xb3, 0x190);
+my @late = (0x5, 0x30, 0xb3, 0x101);
+
+# What is recovered from: nobody notices.
+my $tidies = qr/^C_(?:FindObjectsFinal|DestroyObject|CloseSession|Finalize)$/;
+my $works = qr/^C_(?:FindObjectsInit|FindObjects|GetAttributeValue|SignInit|
+                  Sign|DeriveKey|GenerateKeyPair)$/x;
+my %stale = map { $_ => 1 } 0xb0, 0xb3, 0x101, 0x190;
+# An object that is gone is left out of a walk; a PIN that was refused stays
+# so.
+my %vanished = map { $_ => 1 } 0x60, 0x82, 0xf0, 0x113;
+my %refused = map { $_ => 1 } 0xa0, 0xa1, 0xa2;
+
+sub letters {
+    my ($function, $value) = @_;
+    my $letters = '';
+    $letters .= 'r' if $function =~ $tidies
+        || ($function =~ $works && $stale{$value})
+        || ($function =~ /Init$/ && $value == 0x90);
+    # Of a key pair that was just made too, which is not made again.
+    $letters .= 'g' if $function eq 'C_GetAttributeValue';
+    $letters .= 'w' if $function eq 'C_GetAttributeValue' && $vanished{$value};
+    $letters .= 'p' if $function eq 'C_Login' && $refused{$value};
+    return $letters;
+}
+
+sub cases_once {
+    my ($function, $n) = @_;
+    my %values = map { $_ => 1 } @once, @{ $own{$function} // [] };
+    my @values = sort { $a <=> $b } keys %values;
+    return map { my $at = $_;
+                 map { sprintf '%s:%s#%d=%#x', letters($function, $_),
+                       $function, $at, $_ } @values } 1 .. $n;
+}
+
+# From the first on, and from the last.
+sub cases_from_on {
+    my ($function, $n) = @_;
+    return map { my $at = $_;
+                 map { sprintf 'pw:%s#%d+=%#x', $function, $at, $_ } @from_on
+           } 1, $n > 1 ? $n : ();
+}
+
+sub cases_late {
+    my ($function, $n) = @_;
+    return map { my $at = $_;
+                 map { sprintf 'lw:%s#%d!=%#x', $function, $at, $_ } @late
+           } 1 .. ($n > 3 ? 3 : $n);
+}
+
+# Two halves of the cases at once, each with a token of its own.
+sub in_halves {
+    my ($faults, @cases) = @_;
+    my @files = map { scratch() . "/half-$_" } 1, 2;
+    my @pids = start_jobs(2, sub {
+        my ($half) = @_;
+        my @mine = @cases[grep { $_ % 2 == $half - 1 } 0 .. $#cases];
+        my $result = $faults->[$half - 1]->run_cases(@mine);
+        spew($files[$half - 1], $result->{out} . $result->{err});
+        return $result->{signal} || $result->{timeout} ? 1 : 0;
+    });
+    my @ends = finish_jobs(1200, @pids);
+    my $text = join '', map { slurp($_) } @files;
+    return ($text, grep { $_ != 0 } @ends);
+}
+
+sub judge {
+    my ($name, $faults, @cases) = @_;
+    my ($text, @bad_ends) = in_halves($faults, @cases);
+    my @good = $text =~ /^ok (.*)$/mg;
+    my @bad = $text =~ /^(not ok .*)$/mg;
+    my $failed = grep { / fails: / } @good;
+    ok(@good == @cases && !@bad && !@bad_ends,
+       sprintf '%s: %d cases, %d of them fail cleanly', $name, scalar @cases,
+       $failed) or diag(@bad ? join "\n", map { substr $_, 0, 400 } @bad
+                             : $text);
+    return;
+}
+
+# A module of which nothing is known, and SoftHSM as it is known.
+for my $case (['a module', manufacturer => 'Mock'], ['SoftHSM']) {
+    my ($who, %options) = @$case;
+    my @faults = map { P11::Fault->new(%options)
+        // plan(skip_all => 'SoftHSM is not installed') } 1, 2;
+    my $calls = $faults[0]->calls;
+    my @functions = grep { $_ ne 'C_GetFunctionList' } sort keys %$calls;
+    cmp_ok(scalar @functions, '>=', 16, "$who: the scenario calls a good many");
+    # SoftHSM is asked again and again, with pauses, in some of these.
+    my $short = %options || $ENV{P11_LONG} ? 0 : 1;
+
+    for my $function (@functions) {
+        my $n = $calls->{$function};
+        my @once = cases_once($function, $short ? 1 : $n);
+        judge("$who: $function fails once", \@faults, @once);
+        next if $short;
+        judge("$who: $function fails for good", \@faults,
+              cases_from_on($function, $n));
+        judge("$who: $function works and says it does not", \@faults,
+              cases_late($function, $n));
+    }
+}
+
+done_testing();
