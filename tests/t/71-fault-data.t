@@ -75,6 +75,11 @@ my %words = (
     'C_Sign=empty' => qr/has 0 bytes/, 'C_Sign=short' => qr/has 63 bytes/,
     'C_Sign=over' => qr/C_Sign: the token says it wrote 65 bytes to 64/,
     'C_Sign=huge' => qr/C_Sign: the token says it wrote 4611686018427387904/,
+    'C_Decrypt=empty' => qr/oaep decoding error/,
+    'C_Decrypt=short' => qr/oaep decoding error/,
+    'C_Decrypt=over' => qr/C_Decrypt: the token says it wrote 257 bytes to 256/,
+    'C_Decrypt=huge' =>
+        qr/C_Decrypt: the token says it wrote 4611686018427387904/,
     'C_DeriveKey=null' => qr/CKR_OBJECT_HANDLE_INVALID/,
     'C_GenerateKeyPair=null' => qr/could not be deleted again/,
     'C_OpenSession=null' => qr/CKR_SESSION_HANDLE_INVALID/,
@@ -100,7 +105,8 @@ judge('what does no harm', map { "r:$_" } 'COUNT_LIE=C_FindObjects=twice',
 
 my @needed = qw(C_Initialize C_GetInfo C_GetSlotList C_GetTokenInfo C_Login
     C_OpenSession C_FindObjectsInit C_FindObjects C_GetAttributeValue
-    C_GetMechanismList C_SignInit C_Sign C_DeriveKey C_GenerateKeyPair);
+    C_GetMechanismList C_SignInit C_Sign C_DecryptInit C_Decrypt C_DeriveKey
+    C_GenerateKeyPair);
 $said = judge('functions that are missing',
               map { "pw:COUNT_LACKS=$_" } @needed);
 for my $function (@needed) {

@@ -18,7 +18,7 @@ use Test::More ();
 use Time::HiRes ();
 
 our @EXPORT = qw(
-    top builddir module_file sanitizer scratch slurp spew
+    top builddir module_file sanitizer figure scratch slurp spew
     run run_in ok_run fails_with openssl ok_openssl openssl_fails
     openssl_refuses refusals note_refusal
     start_server stop_server wait_for free_port have needs
@@ -49,6 +49,13 @@ sub module_file { return "$builddir/.libs/pkcs11.so" }
 
 # What it was built with: "address", "thread" or "".
 sub sanitizer { return $ENV{P11_SANITIZER} // '' }
+
+# What was measured: a long run prints it, prove or not.
+sub figure {
+    my ($text) = @_;
+    return $ENV{P11_LONG} ? Test::More::diag("figure: $text")
+                          : Test::More::note($text);
+}
 
 # A folder of this recipe's own, removed at its end; kept where KEEP is set.
 sub scratch {
