@@ -9,6 +9,7 @@ use Test::More;
 use P11::Cert;
 use P11::Conf;
 use P11::Count;
+use P11::Daemon;
 use P11::Nginx;
 use P11::Test;
 use P11::Token;
@@ -47,7 +48,7 @@ my ($client, @client) = $sanitized
 diag('curl has no key on the token here') if $sanitized;
 
 # Workers read, write and lock what is the token's, and read the PIN.
-my $worker = P11::Nginx::worker_user();
+my $worker = P11::Daemon::worker_user();
 sub give_to_worker {
     $token->open_to_all;
     chown((getpwnam $worker)[2, 3], $token->pin_file) if defined $worker;
@@ -112,9 +113,9 @@ SKIP: {
 }
 
 my $in_module = qr{/(?:count-\d+|libsofthsm2)\.so};
-ok(!P11::Nginx::has_mapped($nginx->master, $in_module),
+ok(!P11::Daemon::has_mapped($nginx->master, $in_module),
     'the master has no module');
-ok((grep { P11::Nginx::has_mapped($_, $in_module) } $nginx->workers),
+ok((grep { P11::Daemon::has_mapped($_, $in_module) } $nginx->workers),
     'a worker has');
 
 # ---- it is reloaded, and loses a worker
@@ -144,10 +145,10 @@ spew(scratch() . '/enough', '');
 is_deeply([finish_jobs(60, @jobs)], [0, 0, 0], 'those who asked have ended');
 is_deeply([grep { $_ ne 'served' } answers()], [],
     'none of ' . answers() . ' requests failed');
-ok(!P11::Nginx::has_mapped($nginx->master, $in_module),
+ok(!P11::Daemon::has_mapped($nginx->master, $in_module),
     'the master still has no module');
 
-my ($victim) = grep { P11::Nginx::has_mapped($_, $in_module) } $nginx->workers;
+my ($victim) = grep { P11::Daemon::has_mapped($_, $in_module) } $nginx->workers;
 my %before = map { $_ => 1 } $nginx->workers;
 kill 'KILL', $victim;
 ok(wait_for(10, sub { !grep({ $_ == $victim } $nginx->workers)
@@ -180,7 +181,7 @@ SKIP: {
         if !-x builddir() . '/tests/c/tls_client_ssl';
     ok(wait_for(30, sub {
         shake_hands(40, $nginx->port($_)) for 0, 1;
-        return 2 == grep { P11::Nginx::has_mapped($_, $in_module) }
+        return 2 == grep { P11::Daemon::has_mapped($_, $in_module) }
             $nginx->workers;
     }), 'both workers have begun to serve');
     for my $i (0, 1) {

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# What recipes about servers share: keys on a SoftHSM token, references to them
+# and certificates, a counter between, and clients in software that visit.
+package P11::Site;
+
+use strict;
+use warnings;
+
+use P11::Cert ();
+use P11::Conf ();
+use P11::Count ();
+use P11::Daemon ();
+use P11::Test ();
+use P11::Token ();
+use Test::More ();
+
+# P11::Site->new: a token with the keys "rsa" and "ec". Skips the recipe where
+# there is no SoftHSM.
+sub new {
+    my ($class) = @_;
+    my $token = P11::Token->needs('SoftHSM');
+    my $self = bless {
+        token => $token, ca => P11::Cert->new, keys => {}, uris => {}, ids => {},
+        loads => 0,
+        how => { env => $token->conf_env(file => 'site.cnf') },
+    }, $class;
+    my $soft = $self->{ca}->software_key('client', 'EC', 'P-256');
+    $self->{client} = [$self->{ca}->issue('client', $soft), $soft];
+    $self->add_key('rsa', 'rsa:2048');
+    $self->add_key('ec', 'EC:prime256v1');
+    $self->{count} = P11::Count->new($token);
+    return $self;
+}
+
+sub token { return $_[0]{token} }
+sub count { return $_[0]{count} }
+sub ca { return $_[0]{ca} }
+sub uri { return $_[0]{uris}{$_[1]} }
+sub id { return $_[0]{ids}{$_[1]} }
+
+# A name's [CERTIFICATE, REFERENCE], and of the client who has a key in a file.
+sub key { return $_[0]{keys}{$_[1]} }
+sub client { return $_[0]{client} }
+
+# One more pair on the token, with its reference and its certificate.
+sub add_key {
+    my ($self, $name, $type) = @_;
+    my $id = sprintf '%02x', 1 + keys %{ $self->{ids} };
+    my $uri = $self->{token}->keypair($type, $name, $id) . ';type=private';
+    my $reference = P11::Test::scratch() . "/$name.key";
+    my $result = P11::Test::openssl($self->{how}, 'pkey', '-in', $uri,
+                                    '-out', $reference);
+    Test::More::BAIL_OUT("no reference: $result->{err}")
+        if $result->{status} != 0;
+    $self->{ids}{$name} = $id;
+    $self->{uris}{$name} = $uri;
+    $self->{keys}{$name} = [$self->{ca}->issue($name, $uri, $self->{how}),
+                            $reference];
+    return $self->{keys}{$name};
+}
+
+# Certificate and reference in one file.
+sub bundle {
+    my ($self, $name) = @_;
+    return P11::Test::spew(P11::Test::scratch() . "/$name-bundle.pem",
+        join '', map { P11::Test::slurp($_) } @{ $self->key($name) });
+}
+
+# Workers under another user read, write and lock what is the token's, and
+# read the PIN. The user, or undef where there is none but us.
+sub give_to_worker {
+    my ($self) = @_;
+    my $user = P11::Daemon::worker_user();
+    $self->{token}->open_to_all;
+    chown((getpwnam $user)[2, 3], $self->{token}->pin_file) if defined $user;
+    return $user;
+}
+
+# conf/nginx.cnf for the counted token: it serves every server.
+sub conf {
+    my ($self, $name) = @_;
+    my @variables = qw(SOFTHSM2_CONF COUNT_MODULE COUNT_FILE);
+    return P11::Test::spew($self->{token}->dir . "/$name.cnf",
+        P11::Conf::text('nginx.cnf',
+            '/usr/lib/softhsm/libsofthsm2.so' => $self->{count}->module,
+            'file:/etc/nginx/token.pin' =>
+                'file:' . $self->{token}->pin_file,
+            'pkcs11-module-env = SOFTHSM2_CONF' =>
+                "pkcs11-module-env = @variables"));
+}
+
+# The environment of a server that counts.
+sub env {
+    my ($self, %more) = @_;
+    return $self->{count}->token->env(
+        OPENSSL_CONF => $self->conf('server'),
+        OPENSSL_MODULES => P11::Test::builddir() . '/.libs', %more);
+}
+
+# The client in software, once, by openssl. The result of run().
+sub visit {
+    my ($self, $port, $version) = @_;
+    my ($certificate, $key) = @{ $self->client };
+    return P11::Test::openssl(
+        { %{ $self->ca->plain }, stdin => "GET / HTTP/1.0\r\n\r\n" },
+        's_client', '-connect', "127.0.0.1:$port", '-CAfile', $self->ca->file,
+        '-verify_return_error', '-brief', '-ign_eof', '-cert', $certificate,
+        '-key', $key, defined $version ? "-tls$version" : ());
+}
+
+# True when it was served with the certificate of that name.
+sub is_served {
+    my ($self, $port, $name, $version) = @_;
+    my $result = $self->visit($port, $version);
+    return $result->{out} =~ m{^HTTP/1\.1 200}
+        && $result->{err} =~ /^Peer certificate: CN ?= ?\Q$name\E$/m;
+}
+
+# What visits take of the program that is missing without libssl's headers.
+sub can_load {
+    return -x P11::Test::builddir() . '/tests/c/tls_client_ssl';
+}
+
+# start_load([PORT, …], 'retry'?): for each port a process that visits until
+# finish_load(), with a full handshake each time.
+sub start_load {
+    my ($self, $ports, @retry) = @_;
+    my $enough = P11::Test::scratch() . '/enough-' . ++$self->{loads};
+    my @out = map { "$enough-$_" } 0 .. $#$ports;
+    my @pids = P11::Test::start_jobs(scalar @$ports, sub {
+        my $i = $_[0] - 1;
+        my $result = P11::Test::run_in(
+            { env => { OPENSSL_CONF => '/dev/null' } },
+            P11::Test::builddir() . '/tests/c/tls_client_ssl',
+            "127.0.0.1:$ports->[$i]", $enough, $self->ca->file,
+            @{ $self->client }, @retry);
+        P11::Test::spew($out[$i], $result->{out} . $result->{err});
+        return $result->{status};
+    });
+    return { enough => $enough, out => \@out, pids => \@pids };
+}
+
+# True when the token has made so many signatures more.
+sub goes_on {
+    my ($self, $signatures) = @_;
+    my $had = $self->count->calls('C_Sign');
+    return P11::Test::wait_for(30, sub {
+        $self->count->calls('C_Sign') >= $had + $signatures });
+}
+
+# (how many were served, whether all were, what clients said)
+sub finish_load {
+    my ($self, $load) = @_;
+    P11::Test::spew($load->{enough}, '');
+    my @failed = grep { $_ != 0 } P11::Test::finish_jobs(60, @{ $load->{pids} });
+    my $said = join '', map { -e $_ ? P11::Test::slurp($_) : "no $_\n" }
+        @{ $load->{out} };
+    my $served = 0;
+    $served += $1 while $said =~ /^ok 2 - (\d+) handshakes and answers$/mg;
+    return ($served, !@failed, $said);
+}
+
+1;
