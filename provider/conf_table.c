@@ -73,9 +73,10 @@ const struct prov_setting prov_settings[PROV_SETTINGS] = {
         "Operations that are not to be offered to OpenSSL, separated by "
         "blanks."),
     [PROV_SET_LOG] = TEXT("log", NULL,
-        "Where to log to: file:PATH,level:N with N from 1 (what a person "
-        "should know) to 3 (every call); PATH stderr is the terminal. The "
-        "environment variable PKCS11_PROVIDER_DEBUG takes its place."),
+        "Where to log to: file:PATH,level:N with N from 1 (errors, and what "
+        "else a person should know) to 3 (every call); PATH stderr is the "
+        "terminal. The environment variable PKCS11_PROVIDER_DEBUG takes its "
+        "place."),
     [PROV_SET_CACHE_KEYS] = BOOL("cache-keys", "auto", "auto",
         "Understood, and without effect: keys are not copied."),
     [PROV_SET_CACHE_SESSIONS] = NUMBER("cache-sessions", 0, UINT_MAX, NULL,

@@ -9,6 +9,8 @@
 
 #include <openssl/err.h>
 
+#include "src/base/log.h"
+
 /* libcrypto cuts what belongs to an error at 1 KiB. */
 #define TEXT_MAX_BYTES 1024
 #define REASONS_MAX 512
@@ -98,6 +100,9 @@ static void put_error(const struct prov_ctx *ctx, CK_RV rv,
 {
     const struct prov_core *core = ctx != NULL ? &ctx->core : NULL;
 
+    /* Not every application shows what is on the queue. */
+    hsm_log(HSM_LOG_WARN, "error: %s: %s",
+            has_reason(rv) ? hsm_ckr_row(rv)->name : "PKCS#11", text);
     if (core == NULL || core->new_error == NULL || core->vset_error == NULL) {
         ERR_new();
         ERR_set_debug(at->file, at->line, at->func);

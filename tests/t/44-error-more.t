@@ -148,4 +148,22 @@ for my $case (
 }
 
 errors_are_on_page();
+
+# Applications that do not show the queue: the log has the same words
+
+my $log = scratch() . '/log';
+my $shown = openssl_refuses(
+    { env => { %{ $how{env} }, PKCS11_PROVIDER_DEBUG => "file:$log,level:1" } },
+    'a key that is not there', qr/no private key matches/, @load,
+    $token->uri(object => 'other', type => 'private'));
+my ($words) = $shown->{entry} =~ /:(C_\w+: [^:]* \S*pkcs11:[^ ]*)/;
+like(slurp($log), qr/ warn: error: no such object: \Q$words\E/,
+     'the log has that, too');
+unlike(slurp($log), qr/^(?!.* warn: error: no such object: ).*./m,
+       'and nothing else');
+ok_openssl({ env => { %{ $how{env} },
+                      PKCS11_PROVIDER_DEBUG => "file:$log.2,level:1" } },
+           'a key that is there', @load, $uri);
+is(-s "$log.2", 0, 'leaves the log empty');
+
 done_testing();
