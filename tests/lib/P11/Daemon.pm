@@ -26,6 +26,7 @@ sub worker_group {
 # P11::Daemon->new(name => 'apache', ports => N, env => { … }, how…):
 #   stop       the signal that ends it [TERM]
 #   complaint  pattern of lines that should not be in its log
+#   ready      pattern of what its log says when it serves
 # The command comes later, by set_command(): it names files in dir().
 sub new {
     my ($class, %how) = @_;
@@ -70,10 +71,15 @@ sub start {
                                               $self->command);
     my $listens;
     P11::Test::wait_for(20, sub {
-        $listens = $self->answers;
-        return $listens || !$self->lives;
+        $listens //= $self->answers;
+        return !$self->lives || ($listens && $self->is_ready);
     });
-    return defined $listens;
+    return $listens && $self->lives && $self->is_ready;
+}
+
+sub is_ready {
+    my ($self) = @_;
+    return !defined $self->{ready} || $self->log =~ $self->{ready};
 }
 
 # True until it has ended, whether or not somebody has waited for that.
