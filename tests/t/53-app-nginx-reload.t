@@ -106,7 +106,7 @@ under_load('the key is of another certificate', 2, sub {
     ok(wait_for(20, sub { substr($nginx->log, $had)
                           =~ /\[emerg\].*key values mismatch/ }),
        'that is said, and nothing is replaced');
-    ok($site->is_served($nginx->port(0), 'new-rsa'), 'the key serves as before');
+    ok($site->is_served($nginx->port(0), 'new-rsa'), 'the old one serves');
     return 1;
 });
 
@@ -118,7 +118,7 @@ $site->token->keypair('EC:secp384r1', 'new-ec', $site->id('new-ec'));
 $site->give_to_worker;
 ok($nginx->reload, 'a key on the token is another: reloaded');
 my $calls = $count->during(sub {
-    ok(!$site->is_served($nginx->port(1), 'new-ec'), 'no handshake by that one');
+    ok(!$site->is_served($nginx->port(1), 'new-ec'), 'that one serves nobody');
 });
 is($calls->{C_Sign}, undef, 'nothing was signed');
 like($nginx->log, qr/public key differs:.*the key was replaced/,

@@ -143,7 +143,7 @@ for my $mpm (grep { -e "$modules/mod_mpm_$_.so" } qw(prefork event)) {
     is_deeply([$apache->complaints], [], 'and complained of nothing');
 }
 
-# ---- refusals: of a URI that fails Apache does not show the reason; our log does
+# ---- refusals: of a URI that fails Apache shows no reason, but our log does
 
 sub does_not_start {
     my ($name, $patterns, @key) = @_;

@@ -144,7 +144,8 @@ SKIP: {
         ok(!$site->is_served($shut->port, 'rsa'), 'and cannot serve');
     });
     is($calls->{C_Sign}, undef, 'nothing was signed');
-    like(slurp($shut->{debug}), qr/error: .*C_Initialize says .* may this user read and lock/,
+    like(slurp($shut->{debug}),
+         qr/error: .*C_Initialize says .* may this user read and lock/,
          'our log says why: stunnel leaves out the words');
     is($shut->stop, 0, 'and ends with exit status 0');
 }

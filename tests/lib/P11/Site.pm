@@ -21,8 +21,8 @@ sub new {
     my ($class) = @_;
     my $token = P11::Token->needs('SoftHSM');
     my $self = bless {
-        token => $token, ca => P11::Cert->new, keys => {}, uris => {}, ids => {},
-        loads => 0,
+        token => $token, ca => P11::Cert->new, loads => 0,
+        keys => {}, uris => {}, ids => {},
         how => { env => $token->conf_env(file => 'site.cnf') },
     }, $class;
     my $soft = $self->{ca}->software_key('client', 'EC', 'P-256');
@@ -153,7 +153,8 @@ sub goes_on {
 sub finish_load {
     my ($self, $load) = @_;
     P11::Test::spew($load->{enough}, '');
-    my @failed = grep { $_ != 0 } P11::Test::finish_jobs(60, @{ $load->{pids} });
+    my @failed = grep { $_ != 0 }
+        P11::Test::finish_jobs(60, @{ $load->{pids} });
     my $said = join '', map { -e $_ ? P11::Test::slurp($_) : "no $_\n" }
         @{ $load->{out} };
     my $served = 0;
