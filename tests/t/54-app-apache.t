@@ -25,7 +25,7 @@ my $documents = scratch('documents');
 spew("$documents/index.html", "here\n");
 my $in_module = qr{/(?:count-\d+|libsofthsm2)\.so};
 
-# Two processes at a time.
+# Two processes to begin with, and as many more as a slow machine needs.
 my %limits = (prefork => "MinSpareServers 1\nMaxSpareServers 4",
               event => "ThreadsPerChild 2\nMinSpareThreads 1\n"
                   . 'MaxSpareThreads 4');
@@ -61,7 +61,7 @@ PidFile $dir/pid
 ErrorLog $dir/log
 LogLevel info
 StartServers 2
-MaxRequestWorkers 4
+MaxRequestWorkers 32
 $limits{$mpm}
 SSLSessionCache none
 SSLVerifyClient require
