@@ -474,6 +474,7 @@ hsm_rc prov_conf_judge(const struct prov_conf *c, struct hsm_settings *out)
     out->final_try = bool_of(c, PROV_SET_FINAL_TRY, false);
     set_number(c, PROV_SET_MAX_SESSIONS, &out->max_sessions);
     set_number(c, PROV_SET_WAIT_MS, &out->wait_ms);
+    out->cache_keys = tristate_of(c, PROV_SET_CACHE_KEYS);
     out->close_at_exit = tristate_of(c, PROV_SET_CLOSE_AT_EXIT);
     out->remote = tristate_of(c, PROV_SET_REMOTE);
     return HSM_OK;

@@ -67,6 +67,14 @@ const struct prov_setting prov_settings[PROV_SETTINGS] = {
         "key exchange. How long it takes may tell an attacker whether the "
         "padding was right, and with that decrypt recorded connections. With "
         "raw RSA (CKM_RSA_X_509) it is taken away here, in constant time."),
+    [PROV_SET_CACHE_KEYS] = BOOL("cache-keys", "auto", "auto",
+        "Work with a copy of a stored key, made in a session object at its "
+        "first use and destroyed when the key is freed. Each process has its "
+        "own. auto: for software tokens that read their storage at every use "
+        "(NSS). true: for any token. Never for a key that wants the PIN each "
+        "time (CKA_ALWAYS_AUTHENTICATE) or must not be copied "
+        "(CKA_COPYABLE). Where the token makes none, the key itself is "
+        "used."),
     [PROV_SET_BLOCK] = WORDS("block-operations",
         "store keymgmt signature asym-cipher asymcipher keyexch exchange kem "
         "encoder decoder digest cipher mac kdf rand skeymgmt",
@@ -77,8 +85,6 @@ const struct prov_setting prov_settings[PROV_SETTINGS] = {
         "else a person should know) to 3 (every call); PATH stderr is the "
         "terminal. The environment variable PKCS11_PROVIDER_DEBUG takes its "
         "place."),
-    [PROV_SET_CACHE_KEYS] = BOOL("cache-keys", "auto", "auto",
-        "Understood, and without effect: keys are not copied."),
     [PROV_SET_CACHE_SESSIONS] = NUMBER("cache-sessions", 0, UINT_MAX, NULL,
         "Understood, and without effect: see max-sessions."),
     [PROV_SET_LOAD_BEHAVIOR] = CHOICE("load-behavior", "auto early", "auto",

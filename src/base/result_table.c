@@ -88,7 +88,8 @@ static const struct hsm_ckr rows[] = {
     ROW(OBJECT_HANDLE_INVALID, STALE_OBJECT,
         "was it deleted? list what is there by \"openssl storeutl\""),
     ROW(OPERATION_ACTIVE, STALE_SESSION, NULL),
-    ROW(OPERATION_NOT_INITIALIZED, FATAL, NULL),
+    /* It was: then the session, or the token, has lost it. */
+    ROW(OPERATION_NOT_INITIALIZED, STALE_SESSION, NULL),
     ROW(PIN_INCORRECT, AUTH,
         "correct the PIN; it is not sent again, so that no try is wasted"),
     ROW(PIN_INVALID, AUTH,

@@ -133,7 +133,11 @@ static hsm_rc describe(struct gen *g, struct hsm_session *s,
     TRY(hsm_attrs_read(s, pub, types, n, &pub_attrs));
     TRY(hsm_attrs_read(s, priv, types, n, &priv_attrs));
     TRY(hsm_public_from_attrs(&pub_attrs, &half));
-    return hsm_key_from_object(&from, &g->key);
+    TRY(hsm_key_from_object(&from, &g->key));
+    if (g->spec->session_object) {
+        hsm_key_live_in(g->key, s);
+    }
+    return HSM_OK;
 }
 
 static bool destroy(struct hsm_session *s, CK_OBJECT_HANDLE h)

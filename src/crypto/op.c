@@ -19,6 +19,29 @@ struct with_key {
     void *arg;
 };
 
+/* A copy of a key may be able to do less than the key. */
+static bool may_be_the_copys(hsm_rc rc)
+{
+    enum hsm_class cls = hsm_class_of(rc);
+
+    return cls == HSM_CLASS_UNSUPPORTED || cls == HSM_CLASS_FATAL;
+}
+
+/* Again with the key itself. Only if that serves, the copy was to blame. */
+static hsm_rc with_stored(struct hsm_session *s, struct with_key *w,
+                          CK_OBJECT_HANDLE copy)
+{
+    CK_OBJECT_HANDLE h = 0;
+    hsm_rc rc;
+
+    TRY(hsm_key_stored_handle(w->key, s, &h));
+    rc = w->fn(s, h, w->arg);
+    if (hsm_ok(rc)) {
+        hsm_key_copy_useless(w->key, s, copy);
+    }
+    return rc;
+}
+
 /* hsm_run_fn: resolves the handle, and says when it was refused. */
 static hsm_rc with_handle(struct hsm_session *s, void *arg)
 {
@@ -30,6 +53,8 @@ static hsm_rc with_handle(struct hsm_session *s, void *arg)
     rc = w->fn(s, h, w->arg);
     if (hsm_class_of(rc) == HSM_CLASS_STALE_OBJECT) {
         hsm_key_doubt(w->key, h);
+    } else if (may_be_the_copys(rc) && hsm_key_copy_is(w->key, h)) {
+        rc = with_stored(s, w, h);
     }
     return rc;
 }

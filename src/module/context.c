@@ -30,6 +30,7 @@ void hsm_settings_init(struct hsm_settings *s)
     s->login = HSM_LOGIN_AUTO;
     s->cache_pins = true;
     s->wait_ms = WAIT_MS_DEFAULT;
+    s->cache_keys = HSM_AUTO;
     s->close_at_exit = HSM_AUTO;
     s->remote = HSM_AUTO;
 }

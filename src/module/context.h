@@ -38,6 +38,7 @@ struct hsm_settings {
     bool final_try;             /* may use a token's last PIN try */
     unsigned int max_sessions;  /* per token; 0: the token's own limit */
     unsigned int wait_ms;       /* for a session, a login, a recovery */
+    enum hsm_tristate cache_keys;           /* auto: by quirk */
     enum hsm_tristate close_at_exit;
     enum hsm_tristate remote;   /* guard SIGPIPE: auto by quirk */
 };

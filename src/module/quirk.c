@@ -20,6 +20,7 @@ static const struct hsm_quirk rows[] = {
         .manufacturer = "Mozilla Foundation",
         .description = "",
         .lengths_first = true,  /* writes past short attribute buffers */
+        .slow_storage = true,   /* one PBKDF2 for each attribute of the key */
     }, {
         .name = "p11-kit remote",
         .manufacturer = "PKCS#11 Kit",

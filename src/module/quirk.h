@@ -16,6 +16,7 @@ struct hsm_quirk {
     const char *description;    /* beginning of libraryDescription, "" any */
     bool remote;                /* guard SIGPIPE, close sessions at exit */
     bool lengths_first;         /* ignores ulValueLen: ask lengths first */
+    bool slow_storage;          /* reads it at every use of a stored key */
     bool login_race;            /* processes logging in disturb each other */
     bool start_race;            /* of processes that start it at once, one may
                                  * miss a token until it is started anew */

@@ -30,7 +30,9 @@ struct hsm_session;
 /* session/pool.c owns it. (lock) */
 struct hsm_pool {
     struct hsm_session *idle;   /* last in, first out */
-    unsigned int open;          /* idle and taken of this epoch */
+    struct hsm_session *parked; /* dirty, but homes: not to be taken */
+    unsigned int n_parked;      /* of this epoch */
+    unsigned int open;          /* all of this epoch, also taken */
     unsigned int limit;         /* 0: to be found out */
     struct hsm_claim opening;
 };

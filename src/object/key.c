@@ -12,6 +12,7 @@ static const CK_ATTRIBUTE_TYPE types[] = {
     CKA_PUBLIC_KEY_INFO,
     CKA_SIGN, CKA_DECRYPT, CKA_DERIVE,
     CKA_ALWAYS_AUTHENTICATE, CKA_ALLOWED_MECHANISMS,
+    CKA_TOKEN, CKA_COPYABLE,
 };
 
 const CK_ATTRIBUTE_TYPE *hsm_key_attr_types(size_t *n)
@@ -46,6 +47,7 @@ void hsm_key_put(struct hsm_key *k)
     if (k == NULL || atomic_fetch_sub(&k->refs, 1u) != 1u) {
         return;
     }
+    hsm_key_copy_end(k);
     hsm_lock_destroy(&k->lock);
     hsm_public_clear(&k->pub);
     hsm_secret_free(k->pin);
@@ -155,6 +157,9 @@ hsm_rc hsm_key_from_object(const struct hsm_key_origin *from,
     k->usage.derive = hsm_attrs_get_bool(as, CKA_DERIVE, true);
     k->usage.always_authenticate =
         hsm_attrs_get_bool(as, CKA_ALWAYS_AUTHENTICATE, false);
+    k->copyable = !k->usage.always_authenticate
+        && hsm_attrs_get_bool(as, CKA_TOKEN, false)
+        && hsm_attrs_get_bool(as, CKA_COPYABLE, true);
     k->tok = from->tok;
     k->h = from->h;
     k->epoch = from->epoch;
@@ -213,6 +218,9 @@ struct hsm_token *hsm_key_token(struct hsm_key *k)
 
 void hsm_key_doubt(struct hsm_key *k, CK_OBJECT_HANDLE h)
 {
+    if (hsm_key_copy_doubt(k, h)) {
+        return;
+    }
     hsm_lock(&k->lock);
     if (k->h == h) {
         k->epoch = 0;

@@ -86,14 +86,31 @@ HSM_CHECKED hsm_rc hsm_key_resolve(struct hsm_key *k,
 struct hsm_token *hsm_key_token(struct hsm_key *k);
 /*
  * The handle of the private object in this epoch of the session's token; finds
- * the object again and compares the public half where the cache is stale.
+ * the object again and compares the public half where the cache is stale. It
+ * is the handle of a copy in a session object where cache_keys asks for one.
  */
 HSM_CHECKED hsm_rc hsm_key_handle(struct hsm_key *k, struct hsm_session *s,
                                   CK_OBJECT_HANDLE *out);
 /* The handle was refused: forget it, if it is still the one remembered. */
 void hsm_key_doubt(struct hsm_key *k, CK_OBJECT_HANDLE h);
+/* The handle is that of a copy of the key (cache_keys). */
+bool hsm_key_copy_is(struct hsm_key *k, CK_OBJECT_HANDLE h);
+/* The key itself did what its copy could not: there will be no more of them
+ * (1 call). */
+void hsm_key_copy_useless(struct hsm_key *k, struct hsm_session *s,
+                          CK_OBJECT_HANDLE h);
+/* The handle of the key itself, whatever copies there are. */
+HSM_CHECKED hsm_rc hsm_key_stored_handle(struct hsm_key *k,
+                                         struct hsm_session *s,
+                                         CK_OBJECT_HANDLE *out);
+/* The key is a session object made in s, which is kept for it. Before the key
+ * is handed out. */
+void hsm_key_live_in(struct hsm_key *k, struct hsm_session *s);
 /* The credentials that serve this key's later logins (no prompt). */
 void hsm_key_cred(const struct hsm_key *k, struct hsm_cred *out);
+
+/* These are the attributes of a copy, which is no object to be found. */
+bool hsm_attrs_of_copy(const struct hsm_attrs *as);
 
 /* The attribute types that describe a key, for one C_GetAttributeValue. */
 const CK_ATTRIBUTE_TYPE *hsm_key_attr_types(size_t *n);

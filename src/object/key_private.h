@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is inside a key: for key.c and resolve.c alone.
+ * What is inside a key: for key.c, resolve.c and copy.c alone.
  */
 #ifndef HSM_OBJECT_KEY_PRIVATE_H
 #define HSM_OBJECT_KEY_PRIVATE_H
@@ -8,6 +8,15 @@
 #include <stdatomic.h>
 
 #include "src/object/key.h"
+
+/* See copy.c. A session object of this key's alone. */
+struct hsm_key_copy {
+    struct hsm_session *home;           /* NULL: there is none */
+    CK_OBJECT_HANDLE h;
+    struct hsm_claim making;
+    unsigned int refused_in;            /* epoch in which it was refused */
+    bool useless;                       /* it was made and did not serve */
+};
 
 struct hsm_key {
     atomic_uint refs;
@@ -25,6 +34,21 @@ struct hsm_key {
     struct hsm_key_usage usage;
     CK_MECHANISM_TYPE *allowed;         /* n_allowed 0: all are */
     size_t n_allowed;
+    bool copyable;                      /* stored, and may be copied */
+    struct hsm_key_copy copy;
+    struct hsm_session *home;           /* of a session object, or NULL */
 };
+
+/* The copy's handle, where there is one that session s can use. */
+bool hsm_key_copy_look(struct hsm_key *k, const struct hsm_session *s,
+                       CK_OBJECT_HANDLE *out);
+/* Makes one in session s, which becomes its home (1 call), where there is to be
+ * one. The handle to use: the copy's, or the stored key's. */
+CK_OBJECT_HANDLE hsm_key_copy_make(struct hsm_key *k, struct hsm_session *s,
+                                   CK_OBJECT_HANDLE stored);
+/* That handle was refused: the copy is forgotten. False: it is no copy's. */
+bool hsm_key_copy_doubt(struct hsm_key *k, CK_OBJECT_HANDLE h);
+/* Destroys it (1 call, where it still stands), and lets homes go. */
+void hsm_key_copy_end(struct hsm_key *k);
 
 #endif

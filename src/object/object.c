@@ -128,7 +128,8 @@ hsm_rc hsm_objects_look(struct hsm_session *s, const struct hsm_search *search,
             hsm_objects_clear(out);
             return rc;
         }
-        if (hsm_ok(rc) && fits(o, CKA_LABEL, search->label)
+        if (hsm_ok(rc) && !hsm_attrs_of_copy(&o->attrs)
+            && fits(o, CKA_LABEL, search->label)
             && (search->cls == HSM_ANY_CLASS || o->cls == search->cls)) {
             out->n++;
         } else {

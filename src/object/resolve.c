@@ -34,6 +34,7 @@ static void adopt(struct hsm_key *k, struct hsm_key *found)
         k->label = found->label;
         k->allowed = found->allowed;
         k->n_allowed = found->n_allowed;
+        k->copyable = found->copyable;
         found->id = none;
         found->label = none;
         found->allowed = NULL;
@@ -136,8 +137,8 @@ static hsm_rc find_again(struct hsm_key *k, struct hsm_session *s,
                     "the key %s is no longer on its token", hsm_key_name(k));
 }
 
-hsm_rc hsm_key_handle(struct hsm_key *k, struct hsm_session *s,
-                      CK_OBJECT_HANDLE *out)
+hsm_rc hsm_key_stored_handle(struct hsm_key *k, struct hsm_session *s,
+                             CK_OBJECT_HANDLE *out)
 {
     CK_OBJECT_HANDLE h = 0;
     bool known;
@@ -155,4 +156,20 @@ hsm_rc hsm_key_handle(struct hsm_key *k, struct hsm_session *s,
     }
     *out = h;
     return HSM_OK;
+}
+
+hsm_rc hsm_key_handle(struct hsm_key *k, struct hsm_session *s,
+                      CK_OBJECT_HANDLE *out)
+{
+    CK_OBJECT_HANDLE stored = 0;
+    hsm_rc rc;
+
+    if (hsm_key_copy_look(k, s, out)) {
+        return HSM_OK;
+    }
+    rc = hsm_key_stored_handle(k, s, &stored);
+    if (hsm_ok(rc)) {
+        *out = hsm_key_copy_make(k, s, stored);
+    }
+    return rc;
 }

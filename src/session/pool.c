@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <pthread.h>
+#include <stdlib.h>
 
 #include "src/base/log.h"
 #include "src/module/quirk.h"
@@ -88,12 +89,9 @@ static struct hsm_session *pop(struct hsm_token *tok,
     return s;
 }
 
-/* Unlinks the idle sessions of former epochs. Locked. */
-static struct hsm_session *pop_stale(struct hsm_token *tok)
+/* Moves the sessions of former epochs to another list. Locked. */
+static void move_stale(struct hsm_session **at, struct hsm_session **stale)
 {
-    struct hsm_session **at = &tok->pool.idle;
-    struct hsm_session *stale = NULL;
-
     while (*at != NULL) {
         struct hsm_session *s = *at;
 
@@ -101,10 +99,18 @@ static struct hsm_session *pop_stale(struct hsm_token *tok)
             at = &s->next;
         } else {
             *at = s->next;
-            s->next = stale;
-            stale = s;
+            s->next = *stale;
+            *stale = s;
         }
     }
+}
+
+static struct hsm_session *pop_stale(struct hsm_token *tok)
+{
+    struct hsm_session *stale = NULL;
+
+    move_stale(&tok->pool.idle, &stale);
+    move_stale(&tok->pool.parked, &stale);
     return stale;
 }
 
@@ -265,15 +271,80 @@ static void keep_login(struct hsm_session *dirty)
     }
 }
 
-void hsm_pool_put(struct hsm_session *s)
+/* A dirty one in which objects live stays open, where there are others to
+ * work with. Locked. */
+static bool park(struct hsm_session *s)
 {
+    struct hsm_pool *pool = &s->tok->pool;
+
+    if (!s->dirty || s->homes == 0 || !hsm_session_is_current(s)
+        || pool->n_parked + 1 >= pool->limit) {
+        return false;
+    }
+    s->next = pool->parked;
+    pool->parked = s;
+    pool->n_parked++;
+    return true;
+}
+
+/* It was the last one. True: nobody else has the session. Locked. */
+static bool unpark(struct hsm_session *s)
+{
+    struct hsm_pool *pool = &s->tok->pool;
+    struct hsm_session **at = &pool->parked;
+
+    while (*at != NULL && *at != s) {
+        at = &(*at)->next;
+    }
+    if (*at == NULL) {
+        return false;
+    }
+    *at = s->next;
+    if (hsm_session_is_current(s)) {
+        pool->n_parked--;
+    }
+    return true;
+}
+
+void hsm_session_home_put(struct hsm_session *s)
+{
+    bool parked = false;
+    bool closed = false;
     struct hsm_token *tok;
-    bool keep;
 
     if (s == NULL) {
         return;
     }
     tok = s->tok;
+    hsm_lock(&tok->lock);
+    if (--s->homes == 0) {
+        parked = unpark(s);
+        closed = atomic_load(&s->closed);
+    }
+    hsm_unlock(&tok->lock);
+    if (parked) {
+        drop(s);
+    } else if (closed) {
+        free(s);
+    }
+}
+
+void hsm_pool_put(struct hsm_session *s)
+{
+    struct hsm_token *tok;
+    bool keep;
+    bool parked;
+
+    if (s == NULL) {
+        return;
+    }
+    tok = s->tok;
+    hsm_lock(&tok->lock);
+    parked = park(s);
+    hsm_unlock(&tok->lock);
+    if (parked) {
+        return;
+    }
     if (s->dirty && hsm_session_is_current(s)) {
         keep_login(s);
     }
@@ -324,11 +395,15 @@ void hsm_pool_close_idle(struct hsm_library *lib)
     for (struct hsm_token *tok = hsm_token_first(lib); tok != NULL;
          tok = hsm_token_next(tok)) {
         struct hsm_session *idle;
+        struct hsm_session *parked;
 
         hsm_lock(&tok->lock);
         idle = tok->pool.idle;
+        parked = tok->pool.parked;
         tok->pool.idle = NULL;
+        tok->pool.parked = NULL;
         hsm_unlock(&tok->lock);
         close_all(idle);
+        close_all(parked);
     }
 }

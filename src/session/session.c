@@ -21,6 +21,7 @@ hsm_rc hsm_session_open(struct hsm_token *tok, enum hsm_session_kind kind,
     s->generation = hsm_library_generation(tok->lib);
     s->fork_epoch = hsm_fork_epoch();
     s->epoch = hsm_token_epoch(tok);
+    atomic_init(&s->closed, false);
     rc = hsm_call(tok->lib, C_OpenSession,
                   (hsm_token_slot(tok), flags, NULL, NULL, &s->h));
     if (!hsm_ok(rc)) {
@@ -39,6 +40,9 @@ bool hsm_session_is_current(const struct hsm_session *s)
 
 void hsm_session_close(struct hsm_session *s)
 {
+    struct hsm_token *tok = s->tok;
+    bool is_home;
+
     /* What another process opened, or the module's former life, is not ours
      * to close; its handle may by now be somebody else's. */
     if (hsm_session_is_alive(s)) {
@@ -46,5 +50,24 @@ void hsm_session_close(struct hsm_session *s)
 
         (void)rc;       /* it is gone either way */
     }
-    free(s);
+    hsm_lock(&tok->lock);
+    atomic_store(&s->closed, true);
+    is_home = s->homes > 0;
+    hsm_unlock(&tok->lock);
+    if (!is_home) {
+        free(s);
+    }
+}
+
+void hsm_session_home_get(struct hsm_session *s)
+{
+    hsm_lock(&s->tok->lock);
+    s->homes++;
+    hsm_unlock(&s->tok->lock);
+}
+
+bool hsm_session_home_stands(const struct hsm_session *s)
+{
+    return !atomic_load(&s->closed) && hsm_session_is_current(s)
+        && hsm_session_is_alive(s);
 }

@@ -9,6 +9,8 @@
 #ifndef HSM_SESSION_SESSION_H
 #define HSM_SESSION_SESSION_H
 
+#include <stdatomic.h>
+
 #include "src/module/context.h"
 #include "src/module/token.h"
 
@@ -22,6 +24,8 @@ struct hsm_session {
     bool dirty;
     bool acting;                /* see run.h */
     bool acted;                 /* likewise */
+    unsigned int homes;         /* (lock of the token) see below */
+    atomic_bool closed;         /* only its homes keep the memory */
     struct hsm_session *next;   /* in the pool */
 };
 
@@ -57,6 +61,17 @@ static inline void hsm_session_putp(struct hsm_session **s)
     hsm_pool_put(*s);
     *s = NULL;
 }
+
+/*
+ * A session object dies with the session that made it: that is its home, and
+ * is not closed for being dirty while it is one (unless the token has no other
+ * session). Counted; who counts keeps the pointer valid, not the session open.
+ */
+void hsm_session_home_get(struct hsm_session *s);
+/* NULL is allowed. */
+void hsm_session_home_put(struct hsm_session *s);
+/* What was made in it is still there, for all that we did. */
+bool hsm_session_home_stands(const struct hsm_session *s);
 
 /* No session is open that a new start would close, the library is ours, and
  * starting it anew may show a token that is missing (SoftHSM leaves one out for

@@ -13,7 +13,8 @@ HSM_CHECKED hsm_rc hsm_session_open(struct hsm_token *tok,
                                     struct hsm_session **out);
 /* Of this process, and of the token's present epoch. */
 bool hsm_session_is_current(const struct hsm_session *s);
-/* C_CloseSession where that is still right; frees it in any case. */
+/* C_CloseSession where that is still right; frees it, unless it is a home: then
+ * the last hsm_session_home_put() does. */
 void hsm_session_close(struct hsm_session *s);
 
 #endif
