@@ -376,9 +376,7 @@ static bool is_allowed(const struct prov_decrypt *d,
 /* Another way may do: the token does not know this one after all. */
 static bool is_refusal(hsm_rc rc)
 {
-    return rc.rv == CKR_MECHANISM_INVALID
-           || rc.rv == CKR_MECHANISM_PARAM_INVALID
-           || rc.rv == CKR_ARGUMENTS_BAD;
+    return hsm_class_of(rc) == HSM_CLASS_UNSUPPORTED;
 }
 
 /* Names what the token would need, and what could be set. */
@@ -428,20 +426,32 @@ static int try_way(struct work *w, const struct prov_dec_way *way, hsm_rc *rc)
     if (!hsm_ok(*rc)) {
         return 0;
     }
-    if (!can) {
+    if (!can || hsm_op_avoids(w->d->key->token, HSM_OP_DECRYPT, &mech)) {
         *rc = not_this_way;
         return 0;
     }
     return way->unpads ? by_token(w, &mech, rc) : by_raw_rsa(w, &mech, rc);
 }
 
+/* This one was refused where another served. */
+static void avoid(const struct work *w, const struct prov_dec_way *way)
+{
+    struct hsm_mech mech;
+
+    if (way != NULL && make_mech(w->p, way, &mech)) {
+        hsm_op_avoid(w->d->key->token, HSM_OP_DECRYPT, &mech);
+    }
+}
+
 static int try_ways(struct work *w)
 {
     hsm_rc rc = HSM_OK, refused = HSM_OK;
+    const struct prov_dec_way *tried = NULL;
     size_t i = 0;
 
     for (i = 0; i < prov_dec_n_ways; i++) {
         if (try_way(w, &prov_dec_ways[i], &rc)) {
+            avoid(w, tried);
             return 1;
         }
         if (rc.rv == HSM_E_NO_MECHANISM) {
@@ -451,6 +461,7 @@ static int try_ways(struct work *w)
             return hsm_ok(rc) ? 0 : prov_result(w->d->prov, rc);
         }
         refused = rc;
+        tried = &prov_dec_ways[i];
     }
     return prov_result(w->d->prov, hsm_ok(refused) ? no_way(w) : refused);
 }

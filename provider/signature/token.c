@@ -355,9 +355,7 @@ static bool suits(const struct plan *p, const struct prov_sig_way *way)
 /* Another way may do: the token does not know this one after all. */
 static bool is_refusal(hsm_rc rc)
 {
-    return rc.rv == CKR_MECHANISM_INVALID
-           || rc.rv == CKR_MECHANISM_PARAM_INVALID
-           || rc.rv == CKR_ARGUMENTS_BAD;
+    return hsm_class_of(rc) == HSM_CLASS_UNSUPPORTED;
 }
 
 static hsm_rc act_ecdsa(struct hsm_key *key, const struct hsm_mech *mech,
@@ -443,9 +441,31 @@ static hsm_rc no_way(const struct prov_sig *s, const struct plan *p,
 static hsm_rc way_can(const struct prov_sig *s, const struct plan *p,
                       const struct prov_sig_way *way, bool *can)
 {
+    struct hsm_mech mech;
+
     *can = false;
-    return suits(p, way)
-           ? hsm_op_can(s->key->token, mechanism_of(p, way), can) : HSM_OK;
+    if (!suits(p, way)) {
+        return HSM_OK;
+    }
+    TRY(hsm_op_can(s->key->token, mechanism_of(p, way), can));
+    mech = make_mech(p, way);
+    *can = *can && !hsm_op_avoids(s->key->token, HSM_OP_SIGN, &mech);
+    return HSM_OK;
+}
+
+/* These were refused where another way served. */
+static void avoid(const struct prov_sig *s, const struct plan *p,
+                  unsigned long ways)
+{
+    size_t i = 0;
+
+    for (i = 0; i < prov_sig_n_ways; i++) {
+        if ((ways >> i & 1UL) != 0) {
+            struct hsm_mech mech = make_mech(p, &prov_sig_ways[i]);
+
+            hsm_op_avoid(s->key->token, HSM_OP_SIGN, &mech);
+        }
+    }
 }
 
 static int use_way(const struct prov_sig *s, const struct plan *p,
@@ -469,6 +489,7 @@ static int try_ways(const struct prov_sig *s, const struct plan *p,
 {
     const struct prov_sig_way *hashing = NULL;
     hsm_rc refused = HSM_OK;
+    unsigned long tried = 0;
     size_t i = 0;
 
     for (i = 0; i < prov_sig_n_ways; i++) {
@@ -487,8 +508,10 @@ static int try_ways(const struct prov_sig *s, const struct plan *p,
             return 0;
         }
         if (!is_refusal(rc)) {
+            avoid(s, p, hsm_ok(rc) ? tried : 0);
             return prov_result(s->prov, rc);
         }
+        tried |= 1UL << i;
         refused = rc;
     }
     return prov_result(s->prov, hsm_ok(refused) ? no_way(s, p, hashing)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "src/base/der.h"
+#include "src/crypto/ladder.h"
 #include "src/crypto/mech.h"
 #include "src/crypto/op_key.h"
 
@@ -11,38 +12,29 @@
  * them out, and more are less likely than a mistake. */
 #define ZEROS_MAX 8u
 
+/* What the shared secret is made as, for tokens that refuse some of it. That it
+ * is neither sensitive nor unextractable is said for as long as it can be. */
+static const struct rung {
+    bool length;                /* CKA_VALUE_LEN is given */
+    bool sensitive, extractable, token;     /* these are told */
+} rungs[] = {
+    { false, true, true, true },
+    { true, true, true, true },
+    { false, true, true, false },
+    { false, false, true, true },
+    { false, false, false, true },
+    { true, false, false, false },
+};
+#define RUNGS (sizeof(rungs) / sizeof(rungs[0]))
+
 struct ecdh {
+    struct hsm_key *key;
     CK_MECHANISM_TYPE type;
     struct hsm_bytes point;
     struct hsm_bytes wrapped;   /* the point as a DER OCTET STRING */
     unsigned char *out;
     size_t field_bytes;
 };
-
-static hsm_rc derive(struct hsm_session *s, CK_OBJECT_HANDLE base,
-                     const struct ecdh *e, struct hsm_bytes point,
-                     CK_OBJECT_HANDLE *secret)
-{
-    hsm_auto(hsm_attrs) tmpl = HSM_ATTRS_INIT;
-    union {
-        const unsigned char *c;
-        CK_BYTE *p;
-    } peer = { .c = point.p };
-    CK_ECDH1_DERIVE_PARAMS params = {
-        .kdf = CKD_NULL,
-        .ulPublicDataLen = point.len,
-        .pPublicData = peer.p,
-    };
-    CK_MECHANISM mech = { e->type, &params, sizeof(params) };
-
-    TRY(hsm_attrs_add_ulong(&tmpl, CKA_CLASS, CKO_SECRET_KEY));
-    TRY(hsm_attrs_add_ulong(&tmpl, CKA_KEY_TYPE, CKK_GENERIC_SECRET));
-    TRY(hsm_attrs_add_bool(&tmpl, CKA_TOKEN, false));
-    TRY(hsm_attrs_add_bool(&tmpl, CKA_SENSITIVE, false));
-    TRY(hsm_attrs_add_bool(&tmpl, CKA_EXTRACTABLE, true));
-    return hsm_session_call(s, C_DeriveKey,
-                    (s->h, &mech, base, tmpl.a, tmpl.n, secret));
-}
 
 /*
  * A raw point may look like a DER OCTET STRING (its second octet being the
@@ -56,6 +48,81 @@ static bool is_ambiguous(struct hsm_bytes point)
     return hsm_der_only(point, HSM_DER_OCTETS, &content);
 }
 
+static hsm_rc fill(const struct ecdh *e, const struct rung *r,
+                   struct hsm_attrs *tmpl)
+{
+    TRY(hsm_attrs_add_ulong(tmpl, CKA_CLASS, CKO_SECRET_KEY));
+    TRY(hsm_attrs_add_ulong(tmpl, CKA_KEY_TYPE, CKK_GENERIC_SECRET));
+    if (r->token) {
+        TRY(hsm_attrs_add_bool(tmpl, CKA_TOKEN, false));
+    }
+    if (r->sensitive) {
+        TRY(hsm_attrs_add_bool(tmpl, CKA_SENSITIVE, false));
+    }
+    if (r->extractable) {
+        TRY(hsm_attrs_add_bool(tmpl, CKA_EXTRACTABLE, true));
+    }
+    return r->length
+        ? hsm_attrs_add_ulong(tmpl, CKA_VALUE_LEN, e->field_bytes) : HSM_OK;
+}
+
+static hsm_rc derive_as(struct hsm_session *s, CK_OBJECT_HANDLE base,
+                        const struct ecdh *e, const struct rung *r,
+                        CK_OBJECT_HANDLE *secret)
+{
+    hsm_auto(hsm_attrs) tmpl = HSM_ATTRS_INIT;
+    struct hsm_bytes point = is_ambiguous(e->point) ? e->wrapped : e->point;
+    union {
+        const unsigned char *c;
+        CK_BYTE *p;
+    } peer = { .c = point.p };
+    CK_ECDH1_DERIVE_PARAMS params = {
+        .kdf = CKD_NULL,
+        .ulPublicDataLen = point.len,
+        .pPublicData = peer.p,
+    };
+    CK_MECHANISM mech = { e->type, &params, sizeof(params) };
+
+    TRY(fill(e, r, &tmpl));
+    return hsm_session_call(s, C_DeriveKey,
+                    (s->h, &mech, base, tmpl.a, tmpl.n, secret));
+}
+
+static struct hsm_mark mark_of(size_t rung)
+{
+    struct hsm_mark mark = { { HSM_MARK_DERIVE, rung, 0, 0, 0 } };
+
+    return mark;
+}
+
+/* What was refused once, while another template served, is not sent again. */
+static hsm_rc derive(struct hsm_session *s, CK_OBJECT_HANDLE base,
+                     const struct ecdh *e, CK_OBJECT_HANDLE *secret)
+{
+    hsm_rc first = HSM_OK;
+    hsm_rc rc = HSM_OK;
+    size_t i;
+
+    for (i = 0; i < RUNGS; i++) {
+        const struct hsm_mark mark = mark_of(i);
+
+        if (hsm_key_avoids(e->key, &mark)) {
+            continue;
+        }
+        rc = derive_as(s, base, e, &rungs[i], secret);
+        if (!hsm_ladder_is_refusal(rc)) {
+            break;
+        }
+        first = hsm_ok(first) ? rc : first;
+    }
+    for (size_t refused = 0; hsm_ok(rc) && refused < i; refused++) {
+        const struct hsm_mark mark = mark_of(refused);
+
+        hsm_key_avoid(e->key, &mark);
+    }
+    return i < RUNGS ? rc : first;
+}
+
 /* hsm_op_key_fn */
 static hsm_rc ecdh(struct hsm_session *s, CK_OBJECT_HANDLE base, void *arg)
 {
@@ -67,8 +134,7 @@ static hsm_rc ecdh(struct hsm_session *s, CK_OBJECT_HANDLE base, void *arg)
     hsm_rc read;
 
     s->acting = true;
-    TRY(derive(s, base, e, is_ambiguous(e->point) ? e->wrapped : e->point,
-               &secret));
+    TRY(derive(s, base, e, &secret));
     read = hsm_attrs_read(s, secret, value, 1, &as);
     if (!hsm_ok(hsm_session_call(s, C_DestroyObject, (s->h, secret)))) {
         s->dirty = true;        /* it goes with its session then */
@@ -96,6 +162,7 @@ hsm_rc hsm_derive_ecdh(struct hsm_key *key, bool cofactor,
     hsm_auto(hsm_buf) wrapped = HSM_BUF_INIT;
     char unnamed[24];
     struct ecdh e = {
+        .key = key,
         .type = cofactor ? CKM_ECDH1_COFACTOR_DERIVE : CKM_ECDH1_DERIVE,
         .point = point,
         .out = out,

@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "src/base/der.h"
+#include "src/crypto/ladder.h"
 #include "src/crypto/mech.h"
 #include "src/object/object.h"
 #include "src/session/run.h"
@@ -174,20 +175,17 @@ static hsm_rc generate(struct hsm_session *s, void *arg)
     hsm_auto(hsm_attrs) pub_tmpl = HSM_ATTRS_INIT;
     hsm_auto(hsm_attrs) priv_tmpl = HSM_ATTRS_INIT;
     CK_MECHANISM mech = { g->spec->kt->generate, NULL, 0 };
-    CK_OBJECT_HANDLE pub = 0;
-    CK_OBJECT_HANDLE priv = 0;
+    CK_OBJECT_HANDLE h[2] = { 0, 0 };   /* public, private */
     hsm_rc rc;
 
     TRY(refuse_double(g, s));
     TRY(public_template(g, &pub_tmpl));
     TRY(private_template(g, &priv_tmpl));
     s->acting = true;
-    TRY(hsm_session_call(s, C_GenerateKeyPair,
-                 (s->h, &mech, pub_tmpl.a, pub_tmpl.n, priv_tmpl.a,
-                  priv_tmpl.n, &pub, &priv)));
+    TRY(hsm_ladder_generate(s, &mech, &pub_tmpl, &priv_tmpl, h));
     s->acted = true;
-    rc = describe(g, s, pub, priv);
-    return hsm_ok(rc) ? rc : take_back(s, pub, priv, rc);
+    rc = describe(g, s, h[0], h[1]);
+    return hsm_ok(rc) ? rc : take_back(s, h[0], h[1], rc);
 }
 
 static hsm_rc choose_id(struct gen *g)

@@ -191,3 +191,36 @@ hsm_rc hsm_op_can(struct hsm_key *key, CK_MECHANISM_TYPE type, bool *can)
     *can = o.offers && hsm_key_allows(key, type);
     return HSM_OK;
 }
+
+static struct hsm_mark mark_of(enum hsm_op_kind kind,
+                               const struct hsm_mech *mech)
+{
+    struct hsm_mark mark = { { kind, mech->type, 0, 0, 0 } };
+
+    if (mech->kind == HSM_MECH_PSS) {
+        mark.v[2] = mech->u.pss.hashAlg;
+        mark.v[3] = mech->u.pss.mgf;
+        mark.v[4] = mech->u.pss.sLen;
+    } else if (mech->kind == HSM_MECH_OAEP) {
+        mark.v[2] = mech->u.oaep.native.hashAlg;
+        mark.v[3] = mech->u.oaep.native.mgf;
+        mark.v[4] = mech->u.oaep.native.ulSourceDataLen;
+    }
+    return mark;
+}
+
+void hsm_op_avoid(struct hsm_key *key, enum hsm_op_kind kind,
+                  const struct hsm_mech *mech)
+{
+    const struct hsm_mark mark = mark_of(kind, mech);
+
+    hsm_key_avoid(key, &mark);
+}
+
+bool hsm_op_avoids(struct hsm_key *key, enum hsm_op_kind kind,
+                   const struct hsm_mech *mech)
+{
+    const struct hsm_mark mark = mark_of(kind, mech);
+
+    return hsm_key_avoids(key, &mark);
+}

@@ -25,4 +25,11 @@ HSM_CHECKED hsm_rc hsm_op_once(struct hsm_key *key, enum hsm_op_kind kind,
 HSM_CHECKED hsm_rc hsm_op_can(struct hsm_key *key, CK_MECHANISM_TYPE type,
                               bool *can);
 
+/* The key's token refused this, and another way served: from now on that one
+ * comes first, until the token is started anew. */
+void hsm_op_avoid(struct hsm_key *key, enum hsm_op_kind kind,
+                  const struct hsm_mech *mech);
+bool hsm_op_avoids(struct hsm_key *key, enum hsm_op_kind kind,
+                   const struct hsm_mech *mech);
+
 #endif

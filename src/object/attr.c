@@ -135,6 +135,20 @@ hsm_rc hsm_attrs_add_ulong(struct hsm_attrs *as, CK_ATTRIBUTE_TYPE type,
     return hsm_attrs_add(as, type, hsm_bytes_of(&value, sizeof(value)));
 }
 
+bool hsm_attrs_remove(struct hsm_attrs *as, CK_ATTRIBUTE_TYPE type)
+{
+    for (CK_ULONG i = 0; i < as->n; i++) {
+        if (as->a[i].type == type) {
+            value_clear(&as->a[i]);
+            as->n--;
+            memmove(&as->a[i], &as->a[i + 1],
+                    (as->n - i) * sizeof(as->a[i]));
+            return true;
+        }
+    }
+    return false;
+}
+
 void hsm_attrs_clear(struct hsm_attrs *as)
 {
     for (CK_ULONG i = 0; i < as->n; i++) {

@@ -28,6 +28,8 @@ HSM_CHECKED hsm_rc hsm_attrs_add_bool(struct hsm_attrs *as,
 HSM_CHECKED hsm_rc hsm_attrs_add_ulong(struct hsm_attrs *as,
                                        CK_ATTRIBUTE_TYPE type,
                                        CK_ULONG value);
+/* False: it was not in the set. */
+bool hsm_attrs_remove(struct hsm_attrs *as, CK_ATTRIBUTE_TYPE type);
 void hsm_attrs_clear(struct hsm_attrs *as);
 
 /* False: not in the set, no value (an empty one is none), or of another

@@ -201,6 +201,38 @@ bool hsm_key_allows(struct hsm_key *k, CK_MECHANISM_TYPE type)
     return allowed;
 }
 
+bool hsm_key_avoids(struct hsm_key *k, const struct hsm_mark *mark)
+{
+    const struct hsm_avoided *a = &k->avoided;
+    bool avoids = false;
+
+    hsm_lock(&k->lock);
+    if (k->tok != NULL && a->epoch == hsm_token_epoch(k->tok)) {
+        for (unsigned int i = 0; i < a->n && i < HSM_AVOIDED_MAX; i++) {
+            avoids = avoids
+                || memcmp(&a->mark[i], mark, sizeof(*mark)) == 0;
+        }
+    }
+    hsm_unlock(&k->lock);
+    return avoids;
+}
+
+void hsm_key_avoid(struct hsm_key *k, const struct hsm_mark *mark)
+{
+    struct hsm_avoided *a = &k->avoided;
+
+    if (hsm_key_avoids(k, mark)) {
+        return;
+    }
+    hsm_lock(&k->lock);
+    if (k->tok != NULL && a->epoch != hsm_token_epoch(k->tok)) {
+        a->epoch = hsm_token_epoch(k->tok);
+        a->n = 0;
+    }
+    a->mark[a->n++ % HSM_AVOIDED_MAX] = *mark;
+    hsm_unlock(&k->lock);
+}
+
 const char *hsm_key_name(const struct hsm_key *k)
 {
     return hsm_uri_for_people(k->uri);

@@ -17,6 +17,12 @@
 
 struct hsm_key;
 
+/* A mechanism with its parameters, as far as they can be refused. */
+struct hsm_mark {
+    CK_ULONG v[5];              /* the first: an operation's kind, or this */
+};
+#define HSM_MARK_DERIVE 0x100UL
+
 /* What the token says the key may do; unknown (unresolved): all true. */
 struct hsm_key_usage {
     bool sign, decrypt, derive;
@@ -66,6 +72,10 @@ struct hsm_context *hsm_key_context(const struct hsm_key *k);
 struct hsm_key_usage hsm_key_usage(struct hsm_key *k);
 /* A mechanism is allowed by CKA_ALLOWED_MECHANISMS (empty: all are). */
 bool hsm_key_allows(struct hsm_key *k, CK_MECHANISM_TYPE type);
+/* The token lists the mechanism, and refused it for this key while another one
+ * served: not to be tried again in this epoch. Some are forgotten. */
+bool hsm_key_avoids(struct hsm_key *k, const struct hsm_mark *mark);
+void hsm_key_avoid(struct hsm_key *k, const struct hsm_mark *mark);
 /* For messages: the URI without PIN and public key. Lives as long as the key.*/
 const char *hsm_key_name(const struct hsm_key *k);
 /*

@@ -18,6 +18,14 @@ struct hsm_key_copy {
     bool useless;                       /* it was made and did not serve */
 };
 
+/* Mechanisms that were refused; the oldest make room. */
+#define HSM_AVOIDED_MAX 8u
+struct hsm_avoided {
+    struct hsm_mark mark[HSM_AVOIDED_MAX];
+    unsigned int n;                     /* so far, also those that had to go */
+    unsigned int epoch;                 /* of the token */
+};
+
 struct hsm_key {
     atomic_uint refs;
     struct hsm_context *ctx;
@@ -34,6 +42,7 @@ struct hsm_key {
     struct hsm_key_usage usage;
     CK_MECHANISM_TYPE *allowed;         /* n_allowed 0: all are */
     size_t n_allowed;
+    struct hsm_avoided avoided;
     bool copyable;                      /* stored, and may be copied */
     struct hsm_key_copy copy;
     struct hsm_session *home;           /* of a session object, or NULL */

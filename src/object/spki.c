@@ -204,6 +204,13 @@ static bool point_unwrap(const struct hsm_curve *curve,
         *out = told;
         return true;
     }
+    /* tpm2-pkcs11 writes a long length as if it were a short one. */
+    in = hsm_bytes_of(told.p + 2, told.len > 2 ? told.len - 2 : 0);
+    if (in.len >= 0x80 && told.p[0] == HSM_DER_OCTETS && told.p[1] == in.len
+        && point_fits(curve, in)) {
+        *out = in;
+        return true;
+    }
     return false;
 }
 

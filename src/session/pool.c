@@ -161,7 +161,14 @@ static enum step next_step(struct hsm_token *tok, enum hsm_session_kind kind,
     return hsm_claim_take(&tok->pool.opening) ? STEP_OPEN : STEP_WAIT;
 }
 
-/* Opens with the claim held, and drops it. BUSY: the token has no more. One
+/* It has no more sessions. Some say so by what they have run out of. */
+static bool is_full(hsm_rc rc)
+{
+    return hsm_class_of(rc) == HSM_CLASS_BUSY || rc.rv == CKR_HOST_MEMORY
+        || rc.rv == CKR_DEVICE_MEMORY;
+}
+
+/* Opens with the claim held, and drops it. Full: the token has no more. One
  * at a time, so that a session is counted when it is there. */
 static hsm_rc open_claimed(struct hsm_token *tok, enum hsm_session_kind kind,
                            struct hsm_session **out)
@@ -171,7 +178,7 @@ static hsm_rc open_claimed(struct hsm_token *tok, enum hsm_session_kind kind,
     hsm_lock(&tok->lock);
     if (hsm_ok(rc)) {
         tok->pool.open += hsm_session_is_current(*out) ? 1 : 0;
-    } else if (hsm_class_of(rc) == HSM_CLASS_BUSY && tok->pool.open > 0) {
+    } else if (is_full(rc) && tok->pool.open > 0) {
         tok->pool.limit = tok->pool.open;
     } else if (hsm_class_of(rc) == HSM_CLASS_BUSY) {
         rc.at = "C_OpenSession (none of ours is open)";
@@ -186,7 +193,7 @@ static bool is_worth_waiting(struct hsm_token *tok, hsm_rc rc)
 {
     bool worth;
 
-    if (hsm_class_of(rc) != HSM_CLASS_BUSY) {
+    if (!is_full(rc)) {
         return false;
     }
     hsm_lock(&tok->lock);

@@ -137,6 +137,9 @@ size_t count_index_of(const char *name, size_t len);
 void count_refuse(const char *variable, const char *text)
     __attribute__((noreturn));
 
+/* Counts one call more. */
+void count_call(enum count_index which);
+
 /* ---- count_fault.c: calls that fail ---- */
 
 struct count_fault {

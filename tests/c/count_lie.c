@@ -11,6 +11,8 @@
  *                          C_SignInit does not take either
  *      COUNT_INIT_ARGS     goes to C_Initialize where the caller has no text
  *      COUNT_LACKS         NAME NAME …: functions that are NULL in the list
+ *      COUNT_REFUSE        CKA CKA …: attributes that no template for a new key
+ *                          may have: CKR_ATTRIBUTE_TYPE_INVALID
  *      COUNT_LIE           WHAT=HOW WHAT=HOW …
  *
  * WHAT is an attribute, CKA or CKA@CKO (of objects of that class), and HOW
@@ -442,11 +444,37 @@ static CK_RV lie_decrypt(CK_SESSION_HANDLE s, CK_BYTE *in, CK_ULONG in_len,
                       inner.C_Decrypt(s, in, in_len, out, len), room, len);
 }
 
+/* The template of this call has an attribute that is refused. */
+static bool is_refused(enum count_index which, const CK_ATTRIBUTE *a,
+                       CK_ULONG n)
+{
+    const char *at = getenv("COUNT_REFUSE");
+    char *end = NULL;
+    bool refused = false;
+
+    for (; at != NULL && *at != '\0' && !refused; at = end) {
+        CK_ATTRIBUTE_TYPE type = strtoul(at, &end, 0);
+
+        if (end == at) {
+            count_refuse("COUNT_REFUSE", at);
+        }
+        for (CK_ULONG i = 0; i < n; i++) {
+            refused = refused || a[i].type == type;
+        }
+    }
+    if (refused) {
+        count_call(which);      /* it does not get to where that is done */
+    }
+    return refused;
+}
+
 static CK_RV lie_derive(CK_SESSION_HANDLE s, CK_MECHANISM *m,
                         CK_OBJECT_HANDLE base, CK_ATTRIBUTE *a, CK_ULONG n,
                         CK_OBJECT_HANDLE *h)
 {
-    CK_RV rv = inner.C_DeriveKey(s, m, base, a, n, h);
+    CK_RV rv = is_refused(COUNT_C_DeriveKey, a, n)
+        ? CKR_ATTRIBUTE_TYPE_INVALID
+        : inner.C_DeriveKey(s, m, base, a, n, h);
 
     if (rv == CKR_OK && how_of(COUNT_C_DeriveKey) == ZERO) {
         *h = 0;
@@ -460,8 +488,11 @@ static CK_RV C_GenerateKeyPair_lie(CK_SESSION_HANDLE s, CK_MECHANISM *m,
                                    CK_OBJECT_HANDLE *h_pub,
                                    CK_OBJECT_HANDLE *h_priv)
 {
-    CK_RV rv = inner.C_GenerateKeyPair(s, m, pub, n_pub, priv, n_priv, h_pub,
-                                       h_priv);
+    CK_RV rv = is_refused(COUNT_C_GenerateKeyPair, pub, n_pub)
+        || is_refused(COUNT_C_GenerateKeyPair, priv, n_priv)
+        ? CKR_ATTRIBUTE_TYPE_INVALID
+        : inner.C_GenerateKeyPair(s, m, pub, n_pub, priv, n_priv, h_pub,
+                                  h_priv);
 
     if (rv == CKR_OK && how_of(COUNT_C_GenerateKeyPair) == ZERO) {
         *h_pub = 0;

@@ -386,6 +386,7 @@ static const struct {
     { "verify", step_verify },  /* =N, and a wrong signature once */
     { "derive", step_derive },  /* =N, with the first key */
     { "decrypt", step_decrypt },    /* =N, with the first key, of RSA */
+    { "oaep", step_oaep },      /* =N, decrypted with the first key, of RSA */
     { "unverified", step_unverified },  /* signatures from here on */
     { "prepared", step_prepared },  /* threads from here on: one init each */
     { "pss", step_pss },        /* RSA signatures from here on */

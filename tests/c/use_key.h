@@ -484,6 +484,33 @@ static bool step_decrypt(struct worker *w, const struct step *s)
     return good || fail("decryption failed", "");
 }
 
+/* What the public half encrypts, with OAEP's own defaults. */
+static bool step_oaep(struct worker *w, const struct step *s)
+{
+    EVP_PKEY_CTX *to = w->n_keys > 0
+        ? EVP_PKEY_CTX_new_from_pkey(judge, w->key[0].public, NULL) : NULL;
+    EVP_PKEY_CTX *from = w->n_keys > 0
+        ? EVP_PKEY_CTX_new_from_pkey(w->ctx, w->key[0].own, NULL) : NULL;
+    unsigned char in[32], sent[SIGNATURE_MAX], out[SIGNATURE_MAX];
+    bool good =
+        to != NULL && from != NULL && EVP_PKEY_encrypt_init(to) == 1
+        && EVP_PKEY_CTX_set_rsa_padding(to, RSA_PKCS1_OAEP_PADDING) == 1
+        && EVP_PKEY_decrypt_init(from) == 1
+        && EVP_PKEY_CTX_set_rsa_padding(from, RSA_PKCS1_OAEP_PADDING) == 1;
+
+    for (unsigned int i = 0; good && i < number(s->arg, 0, 1); i++) {
+        size_t n = sizeof(sent), m = sizeof(out);
+
+        memset(in, (int)i, sizeof(in));
+        good = EVP_PKEY_encrypt(to, sent, &n, in, sizeof(in)) == 1
+               && EVP_PKEY_decrypt(from, out, &m, sent, n) == 1
+               && m == sizeof(in) && memcmp(out, in, m) == 0;
+    }
+    EVP_PKEY_CTX_free(to);
+    EVP_PKEY_CTX_free(from);
+    return good || fail("decryption failed", "");
+}
+
 static bool step_unverified(struct worker *w, const struct step *s)
 {
     (void)s;

@@ -23,7 +23,7 @@ my %free = map { $_ => 1 } qw(C_GetFunctionList C_GetInfo);
 # tell.
 my %feigned = map { ($_ => 'COUNT_' . uc) }
     qw(latency_us flags flags_off fail keypad_pin owner sessions manufacturer
-       mechanisms lacks lie);
+       mechanisms lacks lie refuse);
 
 # P11::Count->new(TOKEN, OPTIONS…): counts what goes to its module. Options:
 #   latency_us  microseconds that each call takes longer
@@ -36,6 +36,7 @@ my %feigned = map { ($_ => 'COUNT_' . uc) }
 #   manufacturer    of the module, which decides about its quirks
 #   mechanisms  '0x1 0x3 …': what tokens offer, and nothing else
 #   lacks       'C_GetSessionInfo …': functions that are not there
+#   refuse      '0x10c …': attributes that no template for a key may have
 #   lie         '0x181=short C_FindObjects=more …': results that are made up
 sub new {
     my ($class, $token, %options) = @_;

@@ -21,7 +21,7 @@ sub missing {
         : 'certutil (libnss3-tools) is not installed';
 }
 
-# Options: pin; iterations: of the function that makes keys from the PIN. By
+# Options: pin, '' for a token that wants none; iterations: of the function that makes keys from the PIN. By
 # NSS's own number each signature of release 3.87 takes 40 ms; undef leaves it.
 sub make {
     my ($class, %options) = @_;
@@ -48,7 +48,8 @@ sub make {
         COUNT_INIT_ARGS => $self->{settings}{'pkcs11-module-init-args'},
     };
     mkdir "$dir/db", 0700 or die "$dir/db: $!\n";
-    $self->certutil('-N', '-f', $self->pin_file);
+    $self->certutil('-N', length $self->{pin} ? ('-f', $self->pin_file)
+                                              : '--empty-password');
     return $self;
 }
 
