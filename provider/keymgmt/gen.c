@@ -136,6 +136,25 @@ void prov_gen_cleanup(void *genctx)
     OPENSSL_free(gen);
 }
 
+/* libcrypto refuses a value of a wrong type or size without a word. */
+static int name_refused(struct prov_gen *gen, const OSSL_PARAM *p)
+{
+    OSSL_PARAM one[2] = { OSSL_PARAM_END, OSSL_PARAM_END };
+
+    for (; p->key != NULL; p++) {
+        one[0] = *p;
+        if (EVP_PKEY_CTX_set_params(gen->inner, one) <= 0) {
+            break;
+        }
+    }
+    if (ERR_peek_last_error() != 0) {
+        return 0;
+    }
+    return prov_raise(gen->ctx, HSM_E_PARAMETER, "%s has a type or a "
+                      "value that OpenSSL does not take",
+                      p->key != NULL ? p->key : "a parameter");
+}
+
 int prov_gen_set_params(void *genctx, const OSSL_PARAM params[])
 {
     struct prov_gen *gen = genctx;
@@ -143,8 +162,10 @@ int prov_gen_set_params(void *genctx, const OSSL_PARAM params[])
     if (params == NULL || params[0].key == NULL) {
         return 1;
     }
-    return EVP_PKEY_CTX_set_params(gen->inner, params) > 0
-           && prov_params_decode(gen_rows, params, &gen->in);
+    if (EVP_PKEY_CTX_set_params(gen->inner, params) <= 0) {
+        return ERR_peek_last_error() != 0 ? 0 : name_refused(gen, params);
+    }
+    return prov_params_decode(gen_rows, params, &gen->in);
 }
 
 static size_t count(const OSSL_PARAM *list)
