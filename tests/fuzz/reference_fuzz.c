@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * References in PEM and DER: a reader takes one after the other out of
+ * anything, each is its own encoding, and libcrypto's decoder may try too. It
+ * has no module to ask: none is configured.
+ */
+#include <openssl/decoder.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/provider.h>
+
+#include "provider/store/reference.h"
+#include "tests/fuzz/fuzz.h"
+
+extern OSSL_provider_init_fn OSSL_provider_init;
+
+typedef hsm_rc read_fn(BIO *in, struct hsm_buf *der);
+
+/* Accepted is what we would write, byte for byte. */
+static void check_der(struct hsm_bytes der)
+{
+    hsm_autop(hsm_uri) u = NULL;
+    hsm_auto(hsm_buf) again = HSM_BUF_INIT;
+    hsm_rc rc = prov_reference_decode(der, &u);
+
+    if (!hsm_ok(rc)) {
+        fuzz_check(u == NULL && (rc.rv == HSM_E_END
+                   || fuzz_is_clean(rc, HSM_E_BAD_DATA, HSM_E_URI)));
+        fuzz_check(rc.rv == HSM_E_END || hsm_detail()[0] != '\0');
+        return;
+    }
+    fuzz_check(hsm_ok(prov_reference_encode(hsm_uri_text(u), &again)));
+    fuzz_check(hsm_bytes_equal(hsm_buf_bytes(&again), der));
+}
+
+/* Until the input is at its end: each read takes something. */
+static void check_stream(struct hsm_bytes in, read_fn *read)
+{
+    BIO *bio = BIO_new_mem_buf(in.len > 0 ? (const void *)in.p : "",
+                               (int)in.len);
+    size_t left = in.len + 1;
+
+    fuzz_check(bio != NULL);
+    while (BIO_ctrl_pending(bio) > 0 && BIO_ctrl_pending(bio) < left) {
+        hsm_auto(hsm_buf) der = HSM_BUF_INIT;
+        hsm_rc rc;
+
+        left = BIO_ctrl_pending(bio);
+        rc = read(bio, &der);
+        if (hsm_ok(rc)) {
+            check_der(hsm_buf_bytes(&der));
+        } else {
+            fuzz_check(rc.rv == HSM_E_END
+                       || fuzz_is_clean(rc, HSM_E_BAD_DATA, 0));
+        }
+    }
+    BIO_free(bio);
+}
+
+static OSSL_LIB_CTX *context(void)
+{
+    static OSSL_LIB_CTX *ctx;
+
+    if (ctx == NULL) {
+        setenv("PKCS11_PROVIDER_MODULE", "/nonexistent/module.so", 1);
+        ctx = OSSL_LIB_CTX_new();
+        fuzz_check(ctx != NULL
+                   && OSSL_PROVIDER_add_builtin(ctx, "pkcs11",
+                                                OSSL_provider_init)
+                   && OSSL_PROVIDER_load(ctx, "pkcs11") != NULL
+                   && OSSL_PROVIDER_load(ctx, "default") != NULL);
+    }
+    return ctx;
+}
+
+/* A key comes out where a public half is in the reference, which may be of a
+ * kind that only the token knows. */
+static void check_decoder(const uint8_t *data, size_t size)
+{
+    OSSL_PARAM *secret = NULL;
+    EVP_PKEY *key = NULL;
+    OSSL_DECODER_CTX *d = OSSL_DECODER_CTX_new_for_pkey(
+        &key, NULL, NULL, NULL, 0, context(), "provider=pkcs11");
+
+    fuzz_check(d != NULL);
+    if (OSSL_DECODER_from_data(d, &data, &size)) {
+        fuzz_check(key != NULL && EVP_PKEY_get_bits(key) >= 0);
+        fuzz_check(EVP_PKEY_todata(key, EVP_PKEY_KEYPAIR, &secret) != 1);
+    }
+    EVP_PKEY_free(key);
+    OSSL_DECODER_CTX_free(d);
+    ERR_clear_error();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct hsm_bytes in = hsm_bytes_of(data, size);
+
+    check_der(in);
+    check_stream(in, prov_reference_read_pem);
+    check_stream(in, prov_reference_read_der);
+    if (size > 0) {
+        check_decoder(data, size);
+    }
+    return 0;
+}
