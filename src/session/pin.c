@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,8 @@
 
 /* How long a thread waits for another one that reads the same descriptor. */
 #define FD_WAIT_MS 30000u
+/* And for somebody who writes a PIN into a FIFO. */
+#define FIFO_WAIT_MS 30000
 
 #define refused(...) \
     hsm_fail(HSM_E_PIN_SOURCE, "hsm_pin_read_source", __VA_ARGS__)
@@ -97,7 +100,23 @@ static hsm_rc pin_from_text(const char *text, const char *what,
     return HSM_OK;
 }
 
-/* Up to size bytes, fewer only at the end. errno where it is false. */
+/* Something came, or the writer went. ETIMEDOUT where nobody writes. */
+static bool wait_for_writer(int fd)
+{
+    struct pollfd p = { .fd = fd, .events = POLLIN };
+    int n;
+
+    do {
+        n = poll(&p, 1, FIFO_WAIT_MS);
+    } while (n < 0 && errno == EINTR);
+    if (n == 0) {
+        errno = ETIMEDOUT;
+    }
+    return n > 0;
+}
+
+/* Up to size bytes, fewer only at the end. errno where it is false. A FIFO is
+ * not blocking (pin_from_file). */
 static bool read_up_to(int fd, char *p, size_t size, size_t *len)
 {
     size_t n = 0;
@@ -105,6 +124,12 @@ static bool read_up_to(int fd, char *p, size_t size, size_t *len)
     while (n < size) {
         ssize_t got = read(fd, p + n, size - n);
 
+        if (got < 0 && errno == EAGAIN) {
+            if (!wait_for_writer(fd)) {
+                return false;
+            }
+            continue;
+        }
         if (got < 0 && errno != EINTR) {
             return false;
         }
@@ -152,17 +177,22 @@ static hsm_rc pin_from_fd(int fd, const char *what, struct hsm_secret **out)
     return HSM_OK;
 }
 
+/* A FIFO has to have its writer; it stays not blocking. */
 static hsm_rc check_file(int fd, const char *path)
 {
     struct stat st;
 
-    if (fstat(fd, &st) != 0) {
+    if (fstat(fd, &st) != 0
+            || (!S_ISFIFO(st.st_mode) && fcntl(fd, F_SETFL, O_RDONLY) != 0)) {
         return refused("PIN file \"%s\" cannot be examined: %m", path);
     }
     if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode)
             && !S_ISCHR(st.st_mode)) {
         return refused("PIN file \"%s\" is no file, FIFO or character"
                        " device", path);
+    }
+    if (S_ISFIFO(st.st_mode) && !wait_for_writer(fd)) {
+        return refused("nobody writes a PIN into \"%s\": %m", path);
     }
     if (S_ISREG(st.st_mode) && (st.st_mode & S_IROTH) != 0) {
         hsm_log(HSM_LOG_WARN, "PIN file \"%s\" can be read by everybody:"
@@ -187,7 +217,7 @@ static hsm_rc pin_from_file(const char *path, struct hsm_secret **out)
         return refused("a PIN source \"file:\" names no file");
     }
     do {
-        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     } while (fd < 0 && errno == EINTR);
     if (fd < 0) {
         return refused("PIN file \"%s\" cannot be opened: %m", path);
