@@ -15,6 +15,7 @@
 #include "provider/conf_table.h"
 
 #define NAME_MAX_BYTES 64
+#define SHOWN_BYTES 128         /* of a value that is refused, with a NUL */
 #define BLANKS " \t"
 #define SEPARATORS " \t,"
 
@@ -237,11 +238,29 @@ void prov_conf_clear(struct prov_conf *c)
 
 /* Judging */
 
+/* Enough to recognise it by: what is allowed comes behind it. */
+static void shorten(const char *value, char out[SHOWN_BYTES])
+{
+    size_t len = strlen(value), cut = SHOWN_BYTES - 4;
+
+    if (len < SHOWN_BYTES) {
+        memcpy(out, value, len + 1);
+        return;
+    }
+    while (cut > 0 && ((unsigned char)value[cut] & 0xc0u) == 0x80u) {
+        cut--;
+    }
+    memcpy(out, value, cut);
+    memcpy(out + cut, "...", 4);
+}
+
 static hsm_rc refuse(const char *name, const struct prov_setting *row,
-                     const char *value)
+                     const char *whole)
 {
     const char *words = row->words != NULL ? row->words : "";
+    char value[SHOWN_BYTES];
 
+    shorten(whole, value);
     switch (row->kind) {
     case PROV_SETTING_BOOL:
         return hsm_fail(HSM_E_SETTING, "settings",

@@ -210,7 +210,8 @@ static hsm_rc open_path(const char *path, int *fd)
     *fd = open_file(path);
     if (*fd < 0) {
         return hsm_fail(HSM_E_SETTING, "hsm_log_open",
-                        "debug log \"%s\" cannot be opened for appending: %s",
+                        "debug log \"%.200s\" cannot be opened for "
+                        "appending: %s",
                         path, strerror(errno));
     }
     *fd = adopt(*fd);
@@ -227,8 +228,8 @@ hsm_rc hsm_log_open(const char *spec)
 
     if (spec == NULL || !parse_spec(spec, &begin, &len, &level)) {
         return hsm_fail(HSM_E_SETTING, "hsm_log_open",
-                        "debug log \"%s\": write file:PATH,level:N with N 1 "
-                        "(warnings), 2 (events) or 3 (every call)",
+                        "debug log \"%.200s\": write file:PATH,level:N with "
+                        "N 1 (warnings), 2 (events) or 3 (every call)",
                         spec != NULL ? spec : "");
     }
     path = strndup(begin, len);
