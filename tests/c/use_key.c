@@ -8,7 +8,8 @@
  * Some are followed by steps of their own, in brackets that are words of their
  * own: fork=30,4 [ sign=3 ]. The table at the end says what there is.
  *
- * Every process is ended by SIGALRM after a while (ALARM seconds).
+ * Every process is ended by SIGALRM after a while: ALARM seconds, or what the
+ * step "alarm" says.
  */
 #include "tests/c/use_key.h"
 
@@ -263,6 +264,28 @@ static bool step_sleep(struct worker *w, const struct step *s)
     return true;
 }
 
+static bool step_alarm(struct worker *w, const struct step *s)
+{
+    (void)w;
+    alarm(number(s->arg, 0, ALARM));
+    return true;
+}
+
+/* Until somebody sends SIGCONT. */
+static bool step_pause(struct worker *w, const struct step *s)
+{
+    (void)w;
+    (void)s;
+    return raise(SIGSTOP) == 0;
+}
+
+static bool step_abort(struct worker *w, const struct step *s)
+{
+    (void)w;
+    (void)s;
+    abort();
+}
+
 static bool step_input(struct worker *w, const struct step *s)
 {
     (void)w;
@@ -405,6 +428,9 @@ static const struct {
     { "exit", step_exit },      /* [=STATUS]; the end of the steps returns */
     { "_exit", step_exit },
     { "sleep", step_sleep },    /* =MILLISECONDS */
+    { "alarm", step_alarm },    /* =SECONDS until it is ended */
+    { "pause", step_pause },    /* is stopped, and goes on by SIGCONT */
+    { "abort", step_abort },    /* and leaves a core where it may */
     { "input", step_input },    /* waits for the end of the standard input */
     { "mark", step_mark },      /* the memory in use now */
     { "grown", step_grown },    /* prints by how many KiB it has grown */

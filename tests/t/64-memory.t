@@ -1,11 +1,14 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: Apache-2.0
 #
-# What is done again and again takes no more memory than at first.
+# What is done again and again takes no more memory than at first. With
+# P11_LONG=1 again and again is a million signatures, a hundred thousand loads
+# and ten thousand reloads of a server.
 use strict;
 use warnings;
 
 use Test::More;
+use P11::Cert;
 use P11::Test;
 use P11::Token;
 use P11::UseKey;
@@ -19,18 +22,23 @@ my $ec = $token->keypair('EC:prime256v1', 'ec', '02');
 my %how = (env => $token->conf_env);
 my %bare = (env => $token->bare_env);
 my $limit = 300;    # KiB
+my $long = $ENV{P11_LONG};
 my @grown;
 
 # The steps once more often than the warm-up is what must cost nothing.
+# "500 | 100000" is how often, and how often in the long form.
 sub is_flat {
     my ($how, $name, $warm_up, $times, $before, @steps) = @_;
-    my $result = ok_use_key($how, "$times times: $name", @$before,
+    $times = (split / \| /, $times)[$long && $times =~ / / ? 1 : 0];
+    my %how = (%$how, timeout => $long ? 7200 : 120);
+    my $result = ok_use_key(\%how, "$times times: $name",
+        $long ? 'alarm=7200' : 'alarm', @$before,
         "repeat=$warm_up", '[', @steps, ']', 'mark',
         "repeat=$times", '[', @steps, ']', 'grown');
     my ($kib) = $result->{out} =~ /^(-?\d+)$/m;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     cmp_ok($kib // $limit, '<', $limit, "$name: memory stays");
-    push @grown, sprintf '%5s KiB after %d times: %s (%.1f s)', $kib // '?',
+    push @grown, sprintf '%5s KiB after %7d times: %s (%.1f s)', $kib // '?',
         $times, $name, $result->{seconds};
     return;
 }
@@ -38,34 +46,67 @@ sub is_flat {
 my @ref = map { reference($token, $_->[1], $_->[0]) }
     ['rsa-ref', $rsa], ['ec-ref', $ec];
 my @rows = (
-    ['an ECDSA signature', 500, 10000, ["load=$ec", 'unverified'], 'sign'],
-    ['an RSA signature', 100, 400, ["load=$rsa", 'unverified'], 'sign'],
-    ['an RSA-PSS signature', 50, 200, ["load=$rsa", 'pss'], 'sign'],
-    ['verification', 10, 200, ["load=$ec"], 'verify'],
+    ['an ECDSA signature', 500, '10000 | 1000000',
+     ["load=$ec", 'unverified'], 'sign'],
+    ['an RSA signature', 100, '400 | 20000',
+     ["load=$rsa", 'unverified'], 'sign'],
+    ['an RSA-PSS signature', 50, '200 | 5000',
+     ["load=$rsa", 'pss'], 'sign'],
+    ['verification', 10, '200 | 5000', ["load=$ec"], 'verify'],
+    ['an RSA decryption', 50, '200 | 5000', ["load=$rsa"], 'decrypt'],
     # SoftHSM keeps 230 bytes of each object of a session.
-    ['key agreement', 100, 300, ["load=$ec"], 'derive'],
-    ['loading a reference', 500, 10000, [], "load=$ref[1]", 'free'],
-    ['loading a reference to RSA', 100, 500, [], "load=$ref[0]", 'free'],
-    ['loading a reference and signing', 100, 500, [], "load=$ref[1]",
+    ['key agreement', 100, '300 | 600', ["load=$ec"], 'derive'],
+    ['loading a reference', 500, '10000 | 100000', [], "load=$ref[1]",
+     'free'],
+    ['loading a reference to RSA', 100, '500 | 10000', [], "load=$ref[0]",
+     'free'],
+    ['loading a reference and signing', 100, '500 | 20000', [],
+     "load=$ref[1]", 'sign', 'free'],
+    ['loading by URI', 50, '300 | 100000', [], "load=$ec", 'free'],
+    ['loading two keys by URI', 50, '300 | 10000', [], "load=$ec",
+     "load=$rsa", 'free'],
+    ['loading by URI and signing', 50, '300 | 10000', [], "load=$ec",
      'sign', 'free'],
-    ['loading by URI', 50, 300, [], "load=$ec", "load=$rsa", 'free'],
-    ['loading by URI and signing', 50, 300, [], "load=$ec", 'sign', 'free'],
-    ['a key that is not there', 10, 50, [],
+    ['a key that is not there', 10, '50 | 1000', [],
      'refused=' . $token->uri(object => 'other')],
-    ['a token that is not there', 10, 50, [], 'refused=pkcs11:token=other'],
-    ['a URI that is wrong', 10, 200, [], 'refused=pkcs11:token=a;token=b'],
-    ['a PIN that is wrong', 10, 200, [],
+    ['a token that is not there', 10, '50 | 1000', [],
+     'refused=pkcs11:token=other'],
+    ['a URI that is wrong', 10, '200 | 10000', [],
+     'refused=pkcs11:token=a;token=b'],
+    ['a PIN that is wrong', 10, '200 | 5000', [],
      'refused=' . $token->uri(object => 'ec', type => 'private')
      . '?pin-value=4321'],
-    ['threads that sign', 20, 100, ["load=$ec"], qw(in=8 [ sign ])],
+    ['threads that sign', 20, '100 | 1000', ["load=$ec"],
+     qw(in=8 [ sign ])],
 );
 is_flat(\%how, @$_) for @rows;
-is_flat(\%bare, 'loading and unloading the provider', 20, 200,
+is_flat(\%bare, 'loading and unloading the provider', 20, '200 | 2000',
         [qw(provider=default)], qw(provider=pkcs11 unload provider=default));
-is_flat(\%bare, 'loading, using and unloading the provider', 20, 200,
+is_flat(\%bare, 'loading, using and unloading the provider', 20,
+        '200 | 1000',
         ['provider=default'], 'provider=default', 'provider=pkcs11',
         'load=' . pin_uri($token, object => 'ec', type => 'private'),
         qw(sign free unload));
+
+# --- a server that is told to read its configuration again ---
+
+my $reload = builddir() . '/tests/c/reload_ssl';
+SKIP: {
+    skip('libssl was not found when this was configured', 2) if !-x $reload;
+    my $ca = P11::Cert->new;
+    my $certificate = $ca->issue('ec', "$ec;type=private", \%how);
+    my $times = $long ? 10000 : 200;
+    for my $row (['a reference', $ref[1]], ['a URI', "$ec;type=private"]) {
+        my ($name, $key) = @$row;
+        my $result = ok_run({ %how, timeout => $long ? 7200 : 120 },
+            "$times reloads of an SSL_CTX with $name: memory stays",
+            $reload, $certificate, $key, 50, $times);
+        my ($kib) = $result->{out} =~ /grown by (-?\d+) KiB/;
+        push @grown, sprintf '%5s KiB after %7d times: %s (%.1f s)',
+            $kib // '?', $times, "an SSL_CTX with $name, and a handshake",
+            $result->{seconds};
+    }
+}
 
 # --- the same, seen by valgrind ---
 

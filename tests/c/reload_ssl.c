@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * usage: reload_ssl CERTIFICATE KEY WARM_UP TIMES
+ *
+ * What a server does when it is told to read its configuration again: a new
+ * SSL_CTX with certificate and key, a handshake with it over memory, and the
+ * old one freed. KEY is a file or a pkcs11: URI. After the warm-up, TIMES more
+ * must not take memory. The first two handshakes are made before the old
+ * SSL_CTX is freed, as by connections that outlive a reload. Prints TAP.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/store.h>
+
+#include "tests/c/tap.h"
+
+#define GROWTH_MAX_KIB 300
+#define ROUNDS_MAX 100
+
+/* The second number of the file. */
+static long resident_kib(void)
+{
+    char text[100] = "";
+    FILE *in = fopen("/proc/self/statm", "r");
+    long pages = 0;
+
+    if (in != NULL && fgets(text, sizeof(text), in) != NULL) {
+        pages = strtol(text + strcspn(text, " "), NULL, 10);
+    }
+    if (in != NULL) {
+        fclose(in);
+    }
+    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+static EVP_PKEY *load(const char *uri)
+{
+    OSSL_STORE_CTX *store = OSSL_STORE_open(uri, NULL, NULL, NULL, NULL);
+    EVP_PKEY *key = NULL;
+
+    while (store != NULL && key == NULL && !OSSL_STORE_eof(store)) {
+        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
+
+        if (info != NULL
+            && OSSL_STORE_INFO_get_type(info) == OSSL_STORE_INFO_PKEY) {
+            key = OSSL_STORE_INFO_get1_PKEY(info);
+        }
+        OSSL_STORE_INFO_free(info);
+    }
+    OSSL_STORE_close(store);
+    return key;
+}
+
+static bool introduce(SSL_CTX *ctx, const char *certificate, const char *name)
+{
+    EVP_PKEY *key = NULL;
+    bool good = SSL_CTX_use_certificate_file(ctx, certificate,
+                                             SSL_FILETYPE_PEM) == 1;
+
+    if (strncmp(name, "pkcs11:", 7) == 0) {
+        key = load(name);
+        good = good && key != NULL && SSL_CTX_use_PrivateKey(ctx, key) == 1;
+        EVP_PKEY_free(key);
+    } else {
+        good = good
+               && SSL_CTX_use_PrivateKey_file(ctx, name,
+                                              SSL_FILETYPE_PEM) == 1;
+    }
+    return good && SSL_CTX_check_private_key(ctx) == 1;
+}
+
+/* True while the handshake may go on, or is over. */
+static bool step(SSL *ssl)
+{
+    int n = SSL_do_handshake(ssl);
+
+    return n == 1 || SSL_get_error(ssl, n) == SSL_ERROR_WANT_READ;
+}
+
+static bool talk(SSL *server, SSL *client)
+{
+    bool good = true, over = false;
+
+    for (int i = 0; i < ROUNDS_MAX && good && !over; i++) {
+        good = step(client) && step(server);
+        over = SSL_is_init_finished(server) && SSL_is_init_finished(client);
+    }
+    return good && over;
+}
+
+/* The client knows the certificate and no other. */
+static bool handshake(SSL_CTX *server, SSL_CTX *client)
+{
+    SSL *s = SSL_new(server);
+    SSL *c = SSL_new(client);
+    BIO *at_s = NULL, *at_c = NULL;
+    bool good = s != NULL && c != NULL
+                && BIO_new_bio_pair(&at_s, 0, &at_c, 0) == 1;
+
+    if (good) {
+        SSL_set_bio(s, at_s, at_s);
+        SSL_set_bio(c, at_c, at_c);
+        SSL_set_accept_state(s);
+        SSL_set_connect_state(c);
+        good = talk(s, c) && SSL_get_verify_result(c) == X509_V_OK;
+    }
+    SSL_free(s);
+    SSL_free(c);
+    return good;
+}
+
+static SSL_CTX *make_client(const char *certificate)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+
+    if (ctx == NULL || SSL_CTX_load_verify_file(ctx, certificate) != 1) {
+        SSL_CTX_free(ctx);
+        return NULL;
+    }
+    /* The certificate of a server may be the whole chain. */
+    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx),
+                                X509_V_FLAG_PARTIAL_CHAIN);
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    return ctx;
+}
+
+/* How many of so many reloads were good. */
+static int reload(char **what, SSL_CTX *client, int times)
+{
+    SSL_CTX *old = NULL;
+    int good = 0;
+
+    for (int i = 0; i < times; i++) {
+        SSL_CTX *new = SSL_CTX_new(TLS_server_method());
+
+        if (new != NULL && introduce(new, what[0], what[1])
+            && handshake(new, client)
+            && (old == NULL || i > 2 || handshake(old, client))) {
+            good++;
+        } else if (good == i) {
+            ERR_print_errors_fp(stderr);
+        }
+        SSL_CTX_free(old);
+        old = new;
+    }
+    SSL_CTX_free(old);
+    return good;
+}
+
+int main(int argc, char **argv)
+{
+    SSL_CTX *client = NULL;
+    int warm_up, times;
+    long before, grown;
+
+    if (argc != 5) {
+        fprintf(stderr, "usage: reload_ssl CERTIFICATE KEY WARM_UP TIMES\n");
+        return 2;
+    }
+    warm_up = (int)strtol(argv[3], NULL, 10);
+    times = (int)strtol(argv[4], NULL, 10);
+    client = make_client(argv[1]);
+    ok(client != NULL, "a client");
+    is_int(reload(argv + 1, client, warm_up), warm_up, "reloads, to warm up");
+    before = resident_kib();
+    is_int(reload(argv + 1, client, times), times, "reloads");
+    grown = resident_kib() - before;
+    ok(before > 0 && grown < GROWTH_MAX_KIB, "grown by %ld KiB", grown);
+    ok(ERR_peek_error() == 0, "no error is left over");
+    SSL_CTX_free(client);
+    return tap_done();
+}
