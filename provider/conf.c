@@ -13,6 +13,7 @@
 #include "provider/compat.h"
 #include "provider/conf_probe.h"
 #include "provider/conf_table.h"
+#include "provider/param.h"
 
 #define NAME_MAX_BYTES 64
 #define SHOWN_BYTES 128         /* of a value that is refused, with a NUL */
@@ -44,14 +45,6 @@ static const struct {
     { "kdf", OSSL_OP_KDF },
     { "rand", OSSL_OP_RAND },
     { "skeymgmt", OSSL_OP_SKEYMGMT }
-};
-
-static const struct {
-    const char *text;
-    bool value;
-} booleans[] = {
-    { "true", true }, { "false", false }, { "yes", true }, { "no", false },
-    { "on", true }, { "off", false }, { "1", true }, { "0", false }
 };
 
 /* The next word of text, which moves on. False at the end. */
@@ -93,19 +86,6 @@ static int value_index(const char *words, const char *value)
     struct word w = { value, strlen(value) };
 
     return word_index(words, w);
-}
-
-static bool read_bool(const char *value, bool *out)
-{
-    size_t i;
-
-    for (i = 0; i < sizeof(booleans) / sizeof(booleans[0]); i++) {
-        if (strcasecmp(value, booleans[i].text) == 0) {
-            *out = booleans[i].value;
-            return true;
-        }
-    }
-    return false;
 }
 
 static bool read_number(const char *value, unsigned int *out)
@@ -300,7 +280,7 @@ static bool value_fits(const struct prov_setting *row, const char *value)
 
     switch (row->kind) {
     case PROV_SETTING_BOOL:
-        return read_bool(value, &b) || value_index(row->words, value) >= 0;
+        return prov_param_bool(value, &b) || value_index(row->words, value) >= 0;
     case PROV_SETTING_NUMBER:
         return read_number(value, &n) && n >= row->min && n <= row->max;
     case PROV_SETTING_CHOICE:
@@ -439,7 +419,7 @@ static bool bool_of(const struct prov_conf *c, enum prov_setting_id id,
 {
     bool b;
 
-    return read_bool(value_of(c, id), &b) ? b : other;
+    return prov_param_bool(value_of(c, id), &b) ? b : other;
 }
 
 static enum hsm_tristate tristate_of(const struct prov_conf *c,
@@ -447,7 +427,7 @@ static enum hsm_tristate tristate_of(const struct prov_conf *c,
 {
     bool b;
 
-    if (!read_bool(value_of(c, id), &b)) {
+    if (!prov_param_bool(value_of(c, id), &b)) {
         return HSM_AUTO;
     }
     return b ? HSM_YES : HSM_NO;

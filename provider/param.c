@@ -8,12 +8,34 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <openssl/bn.h>
 #include <openssl/err.h>
 #include <openssl/proverr.h>
 
 #include "provider/err.h"
+
+static const struct {
+    const char *text;
+    bool value;
+} booleans[] = {
+    { "true", true }, { "false", false }, { "yes", true }, { "no", false },
+    { "on", true }, { "off", false }, { "1", true }, { "0", false }
+};
+
+bool prov_param_bool(const char *text, bool *out)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof(booleans) / sizeof(booleans[0]); i++) {
+        if (strcasecmp(text, booleans[i].text) == 0) {
+            *out = booleans[i].value;
+            return true;
+        }
+    }
+    return false;
+}
 
 static bool is_text(const OSSL_PARAM *p)
 {

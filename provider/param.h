@@ -5,6 +5,7 @@
 #ifndef PROV_PARAM_H
 #define PROV_PARAM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <openssl/params.h>
@@ -34,6 +35,8 @@ struct prov_param {
  */
 int prov_params_decode(const struct prov_param *rows, const OSSL_PARAM params[],
                        void *out);
+/* true, yes, on, 1 and their opposites, in any case. False: none of them. */
+bool prov_param_bool(const char *text, bool *out);
 /* Frees the texts and numbers that the rows own in the struct. */
 void prov_params_clear(const struct prov_param *rows, void *out);
 

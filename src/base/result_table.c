@@ -247,6 +247,8 @@ static const struct hsm_ckr rows[] = {
         "use another key, or make one that has this use"),
     OWN(PARAMETER, INPUT, "bad parameter",
         "nothing was created; correct it and try again"),
+    OWN(CANCELLED, FATAL, "cancelled",
+        "nothing was created"),
 };
 
 const struct hsm_ckr *hsm_ckr_rows(size_t *n)

@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "src/base/der.h"
+#include "src/crypto/asked.h"
 #include "src/crypto/ladder.h"
 #include "src/crypto/mech.h"
 #include "src/object/object.h"
@@ -19,6 +20,7 @@ struct gen {
     struct hsm_uri *uri;
     const struct hsm_keygen *spec;
     struct hsm_buf id;
+    bool id_is_given;           /* not ours, by chance */
     struct hsm_bytes label;
     struct hsm_key *key;
 };
@@ -71,7 +73,7 @@ static hsm_rc public_template(const struct gen *g, struct hsm_attrs *as)
                                (usage & HSM_USE_DECRYPT) != 0));
         TRY(hsm_attrs_add_bool(as, CKA_WRAP, (usage & HSM_USE_WRAP) != 0));
     }
-    return HSM_OK;
+    return hsm_asked_add(&g->spec->pub_asked, as);
 }
 
 static hsm_rc private_template(const struct gen *g, struct hsm_attrs *as)
@@ -89,7 +91,7 @@ static hsm_rc private_template(const struct gen *g, struct hsm_attrs *as)
                                (usage & HSM_USE_DECRYPT) != 0));
         TRY(hsm_attrs_add_bool(as, CKA_UNWRAP, (usage & HSM_USE_WRAP) != 0));
     }
-    return HSM_OK;
+    return hsm_asked_add(&g->spec->priv_asked, as);
 }
 
 /* A key of that name is there already: a second would make both useless. */
@@ -101,7 +103,9 @@ static hsm_rc refuse_double(struct gen *g, struct hsm_session *s)
     };
 
     /* Where there is an id it tells keys of one label apart. */
-    if (!hsm_uri_id(g->uri, &search.id) || search.id.len == 0) {
+    if (g->id_is_given) {
+        search.id = hsm_buf_bytes(&g->id);
+    } else {
         search.label = g->label;
     }
     if (search.id.len == 0 && search.label.len == 0) {
@@ -110,9 +114,9 @@ static hsm_rc refuse_double(struct gen *g, struct hsm_session *s)
     TRY(hsm_objects_look(s, &search, &objects));
     if (objects.n > 0) {
         return hsm_fail(HSM_E_PARAMETER, "hsm_keygen_pair",
-                        "token \"%s\" already has a private key that %s "
-                        "names; say another id or object", s->tok->id.label,
-                        hsm_uri_for_people(g->uri));
+                        "token \"%s\" already has a private key with that "
+                        "%s; say another", s->tok->id.label,
+                        g->id_is_given ? "id" : "label");
     }
     return HSM_OK;
 }
@@ -121,8 +125,6 @@ static hsm_rc refuse_double(struct gen *g, struct hsm_session *s)
 static hsm_rc describe(struct gen *g, struct hsm_session *s,
                        CK_OBJECT_HANDLE pub, CK_OBJECT_HANDLE priv)
 {
-    size_t n = 0;
-    const CK_ATTRIBUTE_TYPE *types = hsm_key_attr_types(&n);
     hsm_auto(hsm_attrs) pub_attrs = HSM_ATTRS_INIT;
     hsm_auto(hsm_attrs) priv_attrs = HSM_ATTRS_INIT;
     hsm_auto(hsm_public) half = HSM_PUBLIC_INIT;
@@ -131,8 +133,10 @@ static hsm_rc describe(struct gen *g, struct hsm_session *s,
         .h = priv, .attrs = &priv_attrs, .pub = &half,
     };
 
-    TRY(hsm_attrs_read(s, pub, types, n, &pub_attrs));
-    TRY(hsm_attrs_read(s, priv, types, n, &priv_attrs));
+    TRY(hsm_asked_read(g->spec, s, pub, false, &pub_attrs));
+    TRY(hsm_asked_read(g->spec, s, priv, true, &priv_attrs));
+    TRY(hsm_asked_is_kept(g->spec, &pub_attrs, false, s->tok));
+    TRY(hsm_asked_is_kept(g->spec, &priv_attrs, true, s->tok));
     TRY(hsm_public_from_attrs(&pub_attrs, &half));
     TRY(hsm_key_from_object(&from, &g->key));
     if (g->spec->session_object) {
@@ -168,6 +172,17 @@ static hsm_rc take_back(struct hsm_session *s, CK_OBJECT_HANDLE pub,
                             : hsm_fail_rv(why.rv, why.at);
 }
 
+/* Who asked for the key may still think better of it. */
+static hsm_rc ask_to_begin(const struct hsm_keygen *spec)
+{
+    if (spec->begin != NULL && !spec->begin(spec->begin_arg)) {
+        return hsm_fail(HSM_E_CANCELLED, "hsm_keygen_pair",
+                        "the application's callback cancelled it before the "
+                        "token began");
+    }
+    return HSM_OK;
+}
+
 /* hsm_run_fn */
 static hsm_rc generate(struct hsm_session *s, void *arg)
 {
@@ -181,8 +196,10 @@ static hsm_rc generate(struct hsm_session *s, void *arg)
     TRY(refuse_double(g, s));
     TRY(public_template(g, &pub_tmpl));
     TRY(private_template(g, &priv_tmpl));
+    TRY(ask_to_begin(g->spec));
     s->acting = true;
-    TRY(hsm_ladder_generate(s, &mech, &pub_tmpl, &priv_tmpl, h));
+    rc = hsm_ladder_generate(s, &mech, &pub_tmpl, &priv_tmpl, h);
+    TRY(hsm_asked_blame(g->spec, rc));
     s->acted = true;
     rc = describe(g, s, h[0], h[1]);
     return hsm_ok(rc) ? rc : take_back(s, h[0], h[1], rc);
@@ -191,9 +208,11 @@ static hsm_rc generate(struct hsm_session *s, void *arg)
 static hsm_rc choose_id(struct gen *g)
 {
     unsigned char random_id[RANDOM_ID_BYTES];
-    struct hsm_bytes id;
+    struct hsm_bytes id = g->spec->id;
 
-    if (hsm_uri_id(g->uri, &id) && id.len > 0) {
+    g->id_is_given = id.len > 0
+        || (hsm_uri_id(g->uri, &id) && id.len > 0);
+    if (g->id_is_given) {
         return hsm_buf_set(&g->id, id);
     }
     if (getrandom(random_id, sizeof(random_id), 0)
@@ -257,9 +276,13 @@ hsm_rc hsm_keygen_pair(struct hsm_context *ctx, struct hsm_uri *uri,
     if (full.uri == NULL) {
         full.uri = uri;
     }
-    (void)hsm_uri_label(uri, &g.label);
+    g.label = spec->label;
+    if (g.label.len == 0) {
+        (void)hsm_uri_label(uri, &g.label);
+    }
     TRY(one_token(&g, &run.tok));
     TRY(check_offer(spec, run.tok));
+    TRY(hsm_asked_is_offered(spec, run.tok));
     TRY(choose_id(&g));
     rc = hsm_run(&run, generate, &g);
     hsm_buf_clear(&g.id);

@@ -22,6 +22,14 @@ struct hsm_keygen {
     const struct hsm_curve *curve;          /* EC */
     unsigned int usage;         /* enum hsm_usage; 0: default of the type */
     bool session_object;        /* not stored: dies with the process */
+    struct hsm_bytes id, label; /* empty: as the URI says */
+    /* What else is asked for, by attribute; wins over the defaults. */
+    struct hsm_attrs pub_asked, priv_asked;
+    /* What an attribute is called where it was asked for; NULL: nothing is. */
+    const char *(*name_of)(CK_ATTRIBUTE_TYPE type);
+    /* Called before the token begins; false: it is not to begin. Or NULL. */
+    bool (*begin)(void *arg);
+    void *begin_arg;
 };
 
 /*
@@ -30,7 +38,10 @@ struct hsm_keygen {
  * Defaults: PRIVATE, SENSITIVE, not EXTRACTABLE. HSM_E_SEVERAL when more than
  * one token matches, HSM_E_PARAMETER when the URI says type= other than
  * private, or a key with that id (without one: that label) is there already.
- * Never makes a second pair when the token fails in the middle of it.
+ * HSM_E_NO_MECHANISM for mechanisms asked for that the token does not offer,
+ * HSM_E_CANCELLED when begin() says so. A pair that has not all of what
+ * was asked for is deleted again, and is HSM_E_BAD_DATA. Never makes a second
+ * pair when the token fails in the middle of it.
  */
 HSM_CHECKED hsm_rc hsm_keygen_pair(struct hsm_context *ctx,
                                    struct hsm_uri *uri,

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "src/crypto/mech.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "src/crypto/mech_table.h"
 
@@ -82,4 +85,47 @@ const char *hsm_mech_name(CK_MECHANISM_TYPE type, char buf[24])
     }
     (void)snprintf(buf, 24, "0x%08lx", type);
     return buf;
+}
+
+static bool read_number(const char *text, size_t len, CK_MECHANISM_TYPE *out)
+{
+    char number[24] = "";
+    int saved = errno;
+    char *end = number;
+    unsigned long n;
+
+    if (len == 0 || len >= sizeof(number) || text[0] < '0'
+        || text[0] > '9') {
+        return false;
+    }
+    memcpy(number, text, len);
+    errno = 0;
+    n = strtoul(number, &end, 0);
+    if (errno == 0 && *end == '\0') {
+        *out = n;
+    } else {
+        end = number;
+    }
+    errno = saved;
+    return end != number;
+}
+
+bool hsm_mech_by_name(const char *name, size_t len, CK_MECHANISM_TYPE *type)
+{
+    static const char prefix[] = "CKM_";
+    const size_t skip = sizeof(prefix) - 1;
+
+    if (len > skip && strncasecmp(name, prefix, skip) == 0) {
+        name += skip;
+        len -= skip;
+    }
+    for (size_t i = 0; i < hsm_mech_table_n; i++) {
+        const char *row = hsm_mech_table[i].name + skip;
+
+        if (strlen(row) == len && strncasecmp(row, name, len) == 0) {
+            *type = hsm_mech_table[i].type;
+            return true;
+        }
+    }
+    return read_number(name, len, type);
 }

@@ -55,5 +55,8 @@ void hsm_mech_native(struct hsm_mech *m, CK_MECHANISM *out);
 /* "CKM_RSA_PKCS_PSS", or "0x80000001" for those without a row; buf is used
  * for the latter and must hold 24 bytes. */
 const char *hsm_mech_name(CK_MECHANISM_TYPE type, char buf[24]);
+/* The other way round, for len characters: a name with or without "CKM_", in
+ * any case, or a number as strtoul() reads it. False: it is neither. */
+bool hsm_mech_by_name(const char *name, size_t len, CK_MECHANISM_TYPE *type);
 
 #endif

@@ -126,11 +126,46 @@ static void mechanisms(void)
        "is no pointer, and a source that is named all the same");
 }
 
+static void names(void)
+{
+    static const struct {
+        const char *text;
+        bool good;
+        CK_MECHANISM_TYPE type;
+    } rows[] = {
+        { "CKM_RSA_PKCS", true, CKM_RSA_PKCS },
+        { "ckm_rsa_pkcs_pss", true, CKM_RSA_PKCS_PSS },
+        { "ECDSA", true, CKM_ECDSA },
+        { "0x1041", true, 0x1041 },
+        { "13", true, CKM_RSA_PKCS_PSS },
+        { "0x80001234", true, 0x80001234UL },
+        { "", false, 0 },
+        { "CKM_", false, 0 },
+        { "CKM_CKM_ECDSA", false, 0 },
+        { "RSA_PKC", false, 0 },
+        { "0x", false, 0 },
+        { "12x", false, 0 },
+        { "-1", false, 0 },
+        { "99999999999999999999", false, 0 },
+        { "000000000000000000000000001", false, 0 },
+    };
+
+    for (size_t i = 0; i < N_OF(rows); i++) {
+        CK_MECHANISM_TYPE type = 77;
+        size_t len = strlen(rows[i].text);
+        bool good = hsm_mech_by_name(rows[i].text, len, &type);
+
+        ok(good == rows[i].good && type == (good ? rows[i].type : 77),
+           "mechanism \"%s\"", rows[i].text);
+    }
+}
+
 int main(void)
 {
     for (size_t i = 0; i < N_OF(hash_cases); i++) {
         hash_row(&hash_cases[i]);
     }
     mechanisms();
+    names();
     return tap_done();
 }
