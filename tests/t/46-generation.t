@@ -45,11 +45,11 @@ my @made = (
        ALLOWED_MECHANISMS => '' }, { TOKEN => 1, PRIVATE => 0 }],
     ['id', ['EC', 'group:P-256', 'pkcs11_id:0aFF'], { ID => '0aff' },
      { ID => '0aff' }],
-    ['id with colons', ['EC', 'group:P-256', 'pkcs11_id:0a:fe'],
+    ['colons', ['EC', 'group:P-256', 'pkcs11_id:0a:fe'],
      { ID => '0afe' }, { ID => '0afe' }],
     ['extractable', ['RSA', 'pkcs11_extractable:yes'],
      { EXTRACTABLE => 1, SENSITIVE => 1 }, {}],
-    ['in the clear', ['RSA', 'pkcs11_extractable:true',
+    ['clear', ['RSA', 'pkcs11_extractable:true',
                       'pkcs11_sensitive:false'],
      { EXTRACTABLE => 1, SENSITIVE => 0 }, {}],
     ['default', ['EC', 'group:P-256', 'pkcs11_extractable:off',
@@ -60,7 +60,7 @@ my @made = (
     ['mechanisms', ['RSA', 'pkcs11_allowed_mechanisms:CKM_RSA_PKCS_PSS,'
                            . 'rsa_pkcs CKM_RSA_PKCS'],
      { ALLOWED_MECHANISMS => '1,d' }, { ALLOWED_MECHANISMS => '' }],
-    ['mechanism by number', ['EC', 'group:P-256',
+    ['number', ['EC', 'group:P-256',
                              'pkcs11_allowed_mechanisms:0x1041'],
      { ALLOWED_MECHANISMS => '1041' }, {}],
     ['frozen', ['EC', 'group:P-256', 'pkcs11_modifiable:no',
@@ -77,30 +77,24 @@ my @made = (
              'pkcs11_allowed_mechanisms:CKM_RSA_PKCS_OAEP'],
      { ALLOWED_MECHANISMS => '9', SIGN => 0, DECRYPT => 1 }, {}],
 );
-my $have_1041 = have('pkcs11-tool')
-    && $token->tool('--list-mechanisms')->{out} =~ /ECDSA-SHA1\b/;
 for my $case (@made) {
     my ($label, $options, $private, $public) = @$case;
     my ($algorithm, @options) = @$options;
-    SKIP: {
-        skip('this token has no ECDSA with a hash', 5)
-            if $label =~ /by number/ && !$have_1041;
-        (my $file = "$dir/$label.pem") =~ tr/ /-/;
-        my $calls = $count->during(sub {
-            ok_openssl(\%how, "$label: is made", @genpkey, '-algorithm',
-                $algorithm, options(@options, 'pkcs11_token:tok',
-                                    "pkcs11_label:$label"), '-out', $file);
-        });
-        is($calls->{C_GenerateKeyPair}, 1, '… at once');
-        like(slurp($file), qr/BEGIN PKCS#11 PROVIDER URI/, '… and a reference');
-        my $seen = seen($label);
-        my %is = map { ($_ => $seen->{private}{$_}) } keys %$private;
-        is_deeply(\%is, $private, '… the private half is as asked for')
-            or diag(explain($seen));
-        %is = map { ($_ => $seen->{public}{$_}) } keys %$public;
-        is_deeply(\%is, $public, '… and the public half')
-            or diag(explain($seen));
-    }
+    my $file = "$dir/$label.pem";
+    my $calls = $count->during(sub {
+        ok_openssl(\%how, "$label: is made", @genpkey, '-algorithm',
+            $algorithm, options(@options, 'pkcs11_token:tok',
+                                "pkcs11_label:$label"), '-out', $file);
+    });
+    is($calls->{C_GenerateKeyPair}, 1, '… at once');
+    like(slurp($file), qr/BEGIN PKCS#11 PROVIDER URI/, '… and a reference');
+    my $seen = seen($label);
+    my %is = map { ($_ => $seen->{private}{$_}) } keys %$private;
+    is_deeply(\%is, $private, '… the private half is as asked for')
+        or diag(explain($seen));
+    %is = map { ($_ => $seen->{public}{$_}) } keys %$public;
+    is_deeply(\%is, $public, '… and the public half')
+        or diag(explain($seen));
 }
 
 # They work, as far as they are to.
@@ -227,13 +221,27 @@ for my $case (
 
 # A token that does not keep what was asked for, or takes none of it
 
-SKIP: {
-    my $fails = P11::Count->new($token, fail => 'C_GenerateKeyPair=0xd1');
-    openssl_refuses({ env => $fails->token->conf_env }, 'refused by the token',
-        [qr/CKR_TEMPLATE_INCONSISTENT/, qr/pkcs11_copyable/, qr/leave out/],
+my $fails = P11::Count->new($token, fail => 'C_GenerateKeyPair=0xd1');
+openssl_refuses({ env => $fails->token->conf_env }, 'refused by the token',
+    [qr/CKR_TEMPLATE_INCONSISTENT/, qr/pkcs11_copyable/, qr/leave out/],
+    @genpkey, qw(-algorithm EC -pkeyopt group:P-256),
+    options('pkcs11_token:tok', 'pkcs11_copyable:no'));
+is($fails->calls('C_GenerateKeyPair'), 1, '… after one try');
+for my $case (
+    ['copyable', 'no', '0x171=x01'], ['copyable', 'no', '0x171@2=none'],
+    ['allowed_mechanisms', 'CKM_ECDSA', '0x40000600=none'],
+    ['allowed_mechanisms', 'CKM_ECDSA', '0x40000600=x4210000000000000'],
+    ['end_date', '2027-01-31', '0x111@2=x3230323730313330'],
+    ['always_authenticate', 'yes', '0x202=x00'],
+) {
+    my ($name, $value, $lie) = @$case;
+    my $lies = P11::Count->new($token, lie => $lie);
+    refused({ env => $lies->token->conf_env }, "not kept: $name ($lie)",
+        [qr/without pkcs11_$name as given/, qr/deleted again/],
         @genpkey, qw(-algorithm EC -pkeyopt group:P-256),
-        options('pkcs11_token:tok', 'pkcs11_copyable:no'));
-    is($fails->calls('C_GenerateKeyPair'), 1, '… after one try');
+        options('pkcs11_token:tok', "pkcs11_$name:$value"));
+    is($lies->calls('C_GenerateKeyPair'), 1, '… made once');
+    is($lies->calls('C_DestroyObject'), 2, '… and both halves deleted');
 }
 
 # The callback
