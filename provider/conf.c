@@ -280,7 +280,8 @@ static bool value_fits(const struct prov_setting *row, const char *value)
 
     switch (row->kind) {
     case PROV_SETTING_BOOL:
-        return prov_param_bool(value, &b) || value_index(row->words, value) >= 0;
+        return prov_param_bool(value, &b)
+            || value_index(row->words, value) >= 0;
     case PROV_SETTING_NUMBER:
         return read_number(value, &n) && n >= row->min && n <= row->max;
     case PROV_SETTING_CHOICE:
@@ -484,6 +485,11 @@ hsm_rc prov_conf_judge(const struct prov_conf *c, struct hsm_settings *out)
 bool prov_conf_reference_has_public(const struct prov_conf *c)
 {
     return bool_of(c, PROV_SET_REFERENCE_PUBLIC, true);
+}
+
+bool prov_conf_certificate_chain(const struct prov_conf *c)
+{
+    return bool_of(c, PROV_SET_CERTIFICATE_CHAIN, true);
 }
 
 bool prov_conf_tls_rsa_by_token(const struct prov_conf *c)

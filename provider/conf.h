@@ -38,6 +38,7 @@ HSM_CHECKED hsm_rc prov_conf_judge(const struct prov_conf *c,
 /* Switches that the provider itself needs, readable before judging: a wrong
  * value counts as the default until judged. */
 bool prov_conf_reference_has_public(const struct prov_conf *c);
+bool prov_conf_certificate_chain(const struct prov_conf *c);
 bool prov_conf_tls_rsa_by_token(const struct prov_conf *c);
 bool prov_conf_blocks(const struct prov_conf *c, int operation_id);
 bool prov_conf_load_default(const struct prov_conf *c);

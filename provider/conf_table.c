@@ -62,6 +62,10 @@ const struct prov_setting prov_settings[PROV_SETTINGS] = {
     [PROV_SET_REFERENCE_PUBLIC] = BOOL("reference-public-key", NULL, "true",
         "Write the public key into PEM references, so that loading them "
         "needs no token."),
+    [PROV_SET_CERTIFICATE_CHAIN] = BOOL("certificate-chain", NULL, "true",
+        "A certificate that a URI names, and that is no CA's, is followed by "
+        "those of its issuers that the token has, for applications that load "
+        "more than one."),
     [PROV_SET_TLS_RSA_BY_TOKEN] = BOOL("tls-rsa-by-token", NULL, "false",
         "Let a token that has no raw RSA take the padding away in TLS's RSA "
         "key exchange. How long it takes may tell an attacker whether the "

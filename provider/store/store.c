@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The loader of pkcs11: URIs. The token is searched at the first load, when it
- * is known what is expected, and everything that was found is then handed out
- * one by one: private keys, public keys, certificates.
+ * is known what is expected, and what is found is handed out one by one:
+ * private keys, public keys, certificates.
  *
  * Opening succeeds also for a wrong URI, and the first load says what is wrong
  * with it: libcrypto tries the "file" scheme before ours, and when opening
@@ -18,8 +18,9 @@
 #include "provider/err.h"
 #include "provider/prompt.h"
 #include "provider/query.h"
+#include "provider/store/delete.h"
 #include "provider/store/offer.h"
-#include "provider/store/public.h"
+#include "provider/store/source.h"
 
 #define KINDS (HSM_WANT_PRIVATE | HSM_WANT_PUBLIC | HSM_WANT_CERT)
 
@@ -28,10 +29,10 @@ struct prov_store {
     char *text;                 /* as given */
     struct hsm_uri *uri;        /* NULL: text is none */
     int expect;                 /* OSSL_STORE_INFO_…, 0: anything */
-    bool searched;              /* items are what there is */
+    bool checked;               /* the URI was, and the source knows it */
+    bool failed;
     bool ended;
-    struct hsm_items items;
-    size_t next;
+    struct prov_source source;
 };
 
 /* What may be handed out for each expectation; none for those left out. */
@@ -85,7 +86,7 @@ static int store_close(void *loaderctx)
     struct prov_store *s = loaderctx;
 
     if (s != NULL) {
-        hsm_items_clear(&s->items);
+        prov_source_clear(&s->source);
         hsm_uri_put(s->uri);
         hsm_strfree(s->text);
         OPENSSL_free(s);
@@ -119,6 +120,12 @@ static const OSSL_PARAM *store_settable_ctx_params(void *provctx)
 {
     static const OSSL_PARAM settable[] = {
         OSSL_PARAM_int(OSSL_STORE_PARAM_EXPECT, NULL),
+        OSSL_PARAM_octet_string(OSSL_STORE_PARAM_SUBJECT, NULL, 0),
+        OSSL_PARAM_octet_string(OSSL_STORE_PARAM_ISSUER, NULL, 0),
+        OSSL_PARAM_BN(OSSL_STORE_PARAM_SERIAL, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_STORE_PARAM_DIGEST, NULL, 0),
+        OSSL_PARAM_octet_string(OSSL_STORE_PARAM_FINGERPRINT, NULL, 0),
+        OSSL_PARAM_utf8_string(OSSL_STORE_PARAM_ALIAS, NULL, 0),
         OSSL_PARAM_utf8_string(OSSL_STORE_PARAM_PROPERTIES, NULL, 0),
         OSSL_PARAM_utf8_string(OSSL_STORE_PARAM_INPUT_TYPE, NULL, 0),
         OSSL_PARAM_END
@@ -139,37 +146,21 @@ static int store_set_ctx_params(void *loaderctx, const OSSL_PARAM params[])
         return 1;
     }
     p = OSSL_PARAM_locate_const(params, OSSL_STORE_PARAM_EXPECT);
-    return p == NULL || OSSL_PARAM_get_int(p, &s->expect);
-}
-
-static hsm_rc search(struct prov_store *s, struct hsm_context *hsm,
-                     struct prov_prompt *prompt)
-{
-    struct hsm_cred cred = { .uri = s->uri };
-
-    if (wants_public_halves(s)) {
-        return prov_public_find(hsm, s->uri, &s->items);
-    }
-    if ((wanted(s) & HSM_WANT_PRIVATE) != 0) {
-        prov_prompt_cred(prompt, &cred);
-    }
-    return hsm_load(hsm, s->uri, wanted(s), &cred, &s->items);
+    return (p == NULL || OSSL_PARAM_get_int(p, &s->expect))
+           && prov_find_set(&s->source.find, s->ctx, params);
 }
 
 /*
  * Who expects a key and names an object takes the first that comes, which may
  * be another one next time. Who names none wants to see all there are.
  */
-static hsm_rc check_one(const struct prov_store *s)
+static bool wants_one_key(const struct prov_store *s)
 {
     struct hsm_bytes name;
 
-    if ((s->expect != OSSL_STORE_INFO_PKEY
-         && s->expect != OSSL_STORE_INFO_PUBKEY)
-        || (!hsm_uri_id(s->uri, &name) && !hsm_uri_label(s->uri, &name))) {
-        return HSM_OK;
-    }
-    return hsm_items_check_one(&s->items, s->uri);
+    return (s->expect == OSSL_STORE_INFO_PKEY
+            || s->expect == OSSL_STORE_INFO_PUBKEY)
+           && (hsm_uri_id(s->uri, &name) || hsm_uri_label(s->uri, &name));
 }
 
 static hsm_rc check_uri(struct prov_store *s)
@@ -185,33 +176,36 @@ static hsm_rc check_uri(struct prov_store *s)
     return HSM_OK;
 }
 
-static int search_once(struct prov_store *s, struct prov_prompt *prompt)
+static hsm_rc check_once(struct prov_store *s)
 {
-    struct hsm_context *hsm;
+    if (s->checked) {
+        return HSM_OK;
+    }
+    TRY(check_uri(s));
+    s->checked = true;
+    s->source.ctx = s->ctx;
+    s->source.uri = s->uri;
+    s->source.public_halves = wants_public_halves(s);
+    s->source.want = wanted(s);
+    s->source.one_key = wants_one_key(s);
+    return HSM_OK;
+}
+
+static hsm_rc next_item(struct prov_store *s, struct hsm_context *hsm,
+                        struct prov_prompt *prompt,
+                        const struct hsm_item **out)
+{
+    struct hsm_cred cred = { .uri = s->uri };
     hsm_rc rc;
 
-    if (s->searched) {
-        return 1;
-    }
-    s->searched = true;
-    if (!prov_result(s->ctx, check_uri(s))) {
-        return 0;
-    }
-    hsm = prov_ctx_hsm(s->ctx);
-    if (hsm == NULL) {
-        return 0;
+    if ((wanted(s) & HSM_WANT_PRIVATE) != 0) {
+        prov_prompt_cred(prompt, &cred);
     }
     /* A module that uses libcrypto leaves errors of its own. */
     ERR_set_mark();
-    rc = search(s, hsm, prompt);
+    rc = prov_source_next(&s->source, hsm, &cred, out);
     ERR_pop_to_mark();
-    if (hsm_ok(rc)) {
-        rc = check_one(s);
-    }
-    if (!hsm_ok(rc)) {
-        hsm_items_clear(&s->items);
-    }
-    return prov_result(s->ctx, rc);
+    return rc;
 }
 
 static int hand_out(const struct prov_store *s, const struct hsm_item *item,
@@ -238,14 +232,25 @@ static int store_load(void *loaderctx, OSSL_CALLBACK *object_cb,
     struct prov_store *s = loaderctx;
     struct prov_prompt prompt = { pw_cb, pw_cbarg };
 
-    if (is_pointless(s) || !search_once(s, &prompt)) {
+    struct hsm_context *hsm;
+    const struct hsm_item *item = NULL;
+
+    s->ended = s->failed || is_pointless(s);
+    if (s->ended) {
         return 0;
     }
-    if (s->next >= s->items.n) {
-        s->ended = true;
+    s->failed = true;
+    if (!prov_result(s->ctx, check_once(s))) {
         return 0;
     }
-    return hand_out(s, &s->items.v[s->next++], object_cb, object_cbarg);
+    hsm = prov_ctx_hsm(s->ctx);
+    if (hsm == NULL
+        || !prov_result(s->ctx, next_item(s, hsm, &prompt, &item))) {
+        return 0;
+    }
+    s->failed = false;
+    s->ended = item == NULL;
+    return item != NULL && hand_out(s, item, object_cb, object_cbarg);
 }
 
 static OSSL_FUNC_store_eof_fn store_eof;
@@ -253,8 +258,7 @@ static int store_eof(void *loaderctx)
 {
     const struct prov_store *s = loaderctx;
 
-    return is_pointless(s) || s->ended
-           || (s->items.n > 0 && s->next >= s->items.n);
+    return is_pointless(s) || s->ended || prov_source_is_empty(&s->source);
 }
 
 #define ENTRY(number, function) { (number), (void (*)(void))(function) }
@@ -266,6 +270,7 @@ static const OSSL_DISPATCH store_functions[] = {
     ENTRY(OSSL_FUNC_STORE_EOF, store_eof),
     ENTRY(OSSL_FUNC_STORE_CLOSE, store_close),
     ENTRY(OSSL_FUNC_STORE_EXPORT_OBJECT, prov_offer_export),
+    ENTRY(OSSL_FUNC_STORE_DELETE, prov_store_delete),
     OSSL_DISPATCH_END
 };
 

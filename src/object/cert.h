@@ -14,6 +14,9 @@ struct hsm_cert_view {
     struct hsm_bytes issuer;    /* DER Name, whole */
     struct hsm_bytes subject;   /* DER Name, whole */
     struct hsm_bytes spki;      /* DER SubjectPublicKeyInfo, whole */
+    bool is_ca;                 /* basicConstraints says so */
+    struct hsm_bytes key_id;    /* subjectKeyIdentifier; empty: none */
+    struct hsm_bytes issuer_key_id;         /* authorityKeyIdentifier's */
 };
 
 /* HSM_E_BAD_DATA when it is not one. */

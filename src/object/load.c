@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/object/object.h"
+#include "src/object/load_private.h"
 #include "src/session/run.h"
 #include "src/session/select.h"
 
@@ -13,19 +13,6 @@
  * a URI that is cut off is of no use. */
 #define NAMED_MAX 5u
 #define NAMED_BYTES_MAX 700u
-
-/* One load: what is asked for, and what has been found so far. */
-struct load {
-    struct hsm_context *ctx;
-    struct hsm_uri *uri;
-    unsigned int want;
-    const struct hsm_cred *cred;
-    struct hsm_items *out;
-    struct hsm_token *tok;      /* being looked at */
-    bool logged_in;             /* is what is there now all there is? */
-    size_t n_seen;              /* objects that match, whatever their class */
-    size_t n_broken;            /* of these certificates that are none */
-};
 
 static void clear_item(struct hsm_item *item)
 {
@@ -35,8 +22,7 @@ static void clear_item(struct hsm_item *item)
     free(item->uri);
 }
 
-/* Leaves the first n. */
-static void cut_items(struct hsm_items *items, size_t n)
+void hsm_items_cut(struct hsm_items *items, size_t n)
 {
     while (items->n > n) {
         clear_item(&items->v[--items->n]);
@@ -45,7 +31,7 @@ static void cut_items(struct hsm_items *items, size_t n)
 
 void hsm_items_clear(struct hsm_items *items)
 {
-    cut_items(items, 0);
+    hsm_items_cut(items, 0);
     free(items->v);
     items->v = NULL;
 }
@@ -65,7 +51,15 @@ static struct hsm_item *add_item(struct hsm_items *items, enum hsm_want kind)
     return grown;
 }
 
-static hsm_rc compose(const struct load *l, const struct hsm_object *o,
+hsm_rc hsm_items_add_cert(struct hsm_items *items, struct hsm_bytes der)
+{
+    struct hsm_item *item = add_item(items, HSM_WANT_CERT);
+
+    return item != NULL ? hsm_buf_set(&item->cert, der)
+                        : hsm_fail_rv(CKR_HOST_MEMORY, __func__);
+}
+
+hsm_rc hsm_load_compose(const struct hsm_load *l, const struct hsm_object *o,
                       char **out)
 {
     hsm_auto(hsm_buf) text = HSM_BUF_INIT;
@@ -81,7 +75,7 @@ static hsm_rc compose(const struct load *l, const struct hsm_object *o,
     return *out != NULL ? HSM_OK : hsm_fail_rv(CKR_HOST_MEMORY, __func__);
 }
 
-static hsm_rc make_item(struct load *l, const struct hsm_object *o,
+hsm_rc hsm_load_item(struct hsm_load *l, const struct hsm_object *o,
                         enum hsm_want kind, unsigned int epoch)
 {
     struct hsm_item *item = add_item(l->out, kind);
@@ -93,7 +87,7 @@ static hsm_rc make_item(struct load *l, const struct hsm_object *o,
     if (item == NULL) {
         return hsm_fail_rv(CKR_HOST_MEMORY, __func__);
     }
-    TRY(compose(l, o, &item->uri));
+    TRY(hsm_load_compose(l, o, &item->uri));
     if (kind == HSM_WANT_PRIVATE) {
         return hsm_key_from_object(&from, &item->key);
     }
@@ -104,7 +98,7 @@ static hsm_rc make_item(struct load *l, const struct hsm_object *o,
 }
 
 /* What an object is good for here; 0: nothing. */
-static unsigned int kind_of(const struct hsm_object *o)
+unsigned int hsm_load_kind_of(const struct hsm_object *o)
 {
     CK_ULONG ckk = 0;
 
@@ -119,24 +113,24 @@ static unsigned int kind_of(const struct hsm_object *o)
     return o->cls == CKO_CERTIFICATE && o->cert.len > 0 ? HSM_WANT_CERT : 0;
 }
 
-static hsm_rc take_kind(struct load *l, struct hsm_session *s,
+static hsm_rc take_kind(struct hsm_load *l, struct hsm_session *s,
                         struct hsm_objects *objects, enum hsm_want kind)
 {
     for (size_t i = 0; i < objects->n; i++) {
-        if (kind_of(&objects->v[i]) != (unsigned int)kind) {
+        if (hsm_load_kind_of(&objects->v[i]) != (unsigned int)kind) {
             continue;
         }
         if (kind == HSM_WANT_PRIVATE) {
             TRY(hsm_objects_complete(s, objects, i));
         }
-        TRY(make_item(l, &objects->v[i], kind, s->epoch));
+        TRY(hsm_load_item(l, &objects->v[i], kind, s->epoch));
     }
     return HSM_OK;
 }
 
 /* A public key was asked for and no such object is there: a certificate has
  * one, or the private key knows its own. */
-static hsm_rc take_public_elsewhere(struct load *l, struct hsm_session *s,
+static hsm_rc take_public_elsewhere(struct hsm_load *l, struct hsm_session *s,
                                     struct hsm_objects *objects)
 {
     for (size_t i = 0; i < objects->n; i++) {
@@ -146,14 +140,14 @@ static hsm_rc take_public_elsewhere(struct load *l, struct hsm_session *s,
             TRY(hsm_objects_complete(s, objects, i));
         }
         if (o->pub.kt != NULL) {
-            return make_item(l, o, HSM_WANT_PUBLIC, s->epoch);
+            return hsm_load_item(l, o, HSM_WANT_PUBLIC, s->epoch);
         }
     }
     return HSM_OK;
 }
 
 /* Everything that the search found, in a stable order. */
-static hsm_rc take_all(struct load *l, struct hsm_session *s,
+static hsm_rc take_all(struct hsm_load *l, struct hsm_session *s,
                        struct hsm_objects *objects)
 {
     size_t before = l->out->n;
@@ -174,7 +168,7 @@ static hsm_rc take_all(struct load *l, struct hsm_session *s,
 }
 
 /* Only one class is wanted, and nothing else names the object. */
-static CK_OBJECT_CLASS class_of(const struct load *l)
+static CK_OBJECT_CLASS class_of(const struct hsm_load *l)
 {
     return l->want == HSM_WANT_PRIVATE ? CKO_PRIVATE_KEY
         : l->want == HSM_WANT_CERT ? CKO_CERTIFICATE : HSM_ANY_CLASS;
@@ -194,7 +188,7 @@ static size_t count_broken(const struct hsm_objects *objects)
 /* hsm_run_fn: looks at one token. */
 static hsm_rc look(struct hsm_session *s, void *arg)
 {
-    struct load *l = arg;
+    struct hsm_load *l = arg;
     hsm_auto(hsm_objects) objects = HSM_OBJECTS_INIT;
     struct hsm_search search = { .cls = HSM_ANY_CLASS };
     size_t before = l->out->n;
@@ -202,6 +196,12 @@ static hsm_rc look(struct hsm_session *s, void *arg)
     bool by_label = hsm_uri_label(l->uri, &search.label);
     hsm_rc rc;
 
+    if (l->by != NULL) {
+        search.subject = l->by->subject;
+        search.issuer = l->by->issuer;
+        search.label = by_label ? search.label : l->by->label;
+        by_label = search.label.len > 0;
+    }
     if (!by_id && !by_label) {
         search.cls = class_of(l);
     }
@@ -214,12 +214,12 @@ static hsm_rc look(struct hsm_session *s, void *arg)
         rc = hsm_fail_rv(HSM_E_NO_KEY, "C_FindObjects");
     }
     if (!hsm_ok(rc)) {
-        cut_items(l->out, before);
+        hsm_items_cut(l->out, before);
     }
     return rc;
 }
 
-static hsm_rc look_at(struct load *l, struct hsm_token *tok, bool login)
+static hsm_rc look_at(struct hsm_load *l, struct hsm_token *tok, bool login)
 {
     const struct hsm_run run = {
         .ctx = l->ctx, .tok = tok, .cred = l->cred, .kind = HSM_RO,
@@ -237,7 +237,7 @@ static hsm_rc look_at(struct load *l, struct hsm_token *tok, bool login)
 /* hsm_run_fn: names some private keys of the token, for an error. */
 static hsm_rc name_keys(struct hsm_session *s, void *arg)
 {
-    struct load *l = arg;
+    struct hsm_load *l = arg;
     hsm_auto(hsm_objects) objects = HSM_OBJECTS_INIT;
     struct hsm_search search = {
         .cls = l->want == HSM_WANT_CERT ? CKO_CERTIFICATE
@@ -252,7 +252,7 @@ static hsm_rc name_keys(struct hsm_session *s, void *arg)
         if (item == NULL) {
             return hsm_fail_rv(CKR_HOST_MEMORY, __func__);
         }
-        TRY(compose(l, &objects.v[i], &item->uri));
+        TRY(hsm_load_compose(l, &objects.v[i], &item->uri));
     }
     return HSM_OK;
 }
@@ -290,7 +290,7 @@ static const char *id_hint(const struct hsm_uri *uri)
     return "; id= takes bytes as %XX: the byte 1 is id=%01";
 }
 
-static hsm_rc no_such(struct load *l, const struct hsm_tokens *tokens)
+static hsm_rc no_such(struct hsm_load *l, const struct hsm_tokens *tokens)
 {
     hsm_auto(hsm_items) near = HSM_ITEMS_INIT;
     hsm_auto(hsm_buf) text = HSM_BUF_INIT;
@@ -356,7 +356,7 @@ static bool needs_login(struct hsm_token *tok)
  * Private keys, and several tokens match: all are looked at without a login,
  * and the one where something with that name is seen gets the PIN.
  */
-static hsm_rc load_from_several(struct load *l,
+static hsm_rc load_from_several(struct hsm_load *l,
                                 const struct hsm_tokens *tokens)
 {
     struct hsm_token *likely = NULL;
@@ -374,7 +374,7 @@ static hsm_rc load_from_several(struct load *l,
         n_closed++;
         closed = tokens->tok[i];
         if (l->n_seen > 0) {
-            cut_items(l->out, before);
+            hsm_items_cut(l->out, before);
             likely = tokens->tok[i];
             n_likely++;
         }
@@ -390,7 +390,7 @@ static hsm_rc load_from_several(struct load *l,
                          : name_one_token(tokens, l->uri);
 }
 
-static hsm_rc load_from(struct load *l, const struct hsm_tokens *tokens)
+static hsm_rc load_from(struct hsm_load *l, const struct hsm_tokens *tokens)
 {
     enum hsm_login_behavior behavior = hsm_context_settings(l->ctx)->login;
     bool login = behavior == HSM_LOGIN_ALWAYS
@@ -410,33 +410,62 @@ static hsm_rc load_from(struct load *l, const struct hsm_tokens *tokens)
     return HSM_OK;
 }
 
+static hsm_rc load(struct hsm_load *l, const struct hsm_cred *cred)
+{
+    struct hsm_tokens tokens = { .n = 0 };
+    struct hsm_cred full = cred != NULL ? *cred : (struct hsm_cred){ 0 };
+    hsm_rc rc;
+
+    if (full.uri == NULL) {
+        full.uri = l->uri;
+    }
+    TRY(hsm_select_tokens(l->ctx, l->uri, &tokens));
+    if (full.setting == NULL) {
+        full.setting = hsm_context_pin(l->ctx, tokens.tok[0]->lib);
+    }
+    l->cred = &full;
+    rc = load_from(l, &tokens);
+    l->cred = NULL;
+    if (hsm_ok(rc) && l->out->n == 0 && l->by == NULL) {
+        rc = no_such(l, &tokens);
+    }
+    if (!hsm_ok(rc)) {
+        hsm_items_clear(l->out);
+    }
+    return hsm_blame(rc, "%s", hsm_uri_for_people(l->uri));
+}
+
 hsm_rc hsm_load(struct hsm_context *ctx, struct hsm_uri *uri,
                 unsigned int want, const struct hsm_cred *cred,
                 struct hsm_items *out)
 {
-    struct hsm_tokens tokens = { .n = 0 };
-    struct hsm_cred full = cred != NULL ? *cred : (struct hsm_cred){ 0 };
-    struct load l = {
-        .ctx = ctx, .uri = uri, .want = want & hsm_uri_want(uri),
-        .cred = &full, .out = out,
+    struct hsm_load l = {
+        .ctx = ctx, .uri = uri, .want = want & hsm_uri_want(uri), .out = out,
     };
-    hsm_rc rc;
 
-    if (full.uri == NULL) {
-        full.uri = uri;
+    return load(&l, cred);
+}
+
+hsm_rc hsm_load_by(struct hsm_context *ctx, struct hsm_uri *uri,
+                   unsigned int want, const struct hsm_cred *cred,
+                   const struct hsm_by *by, struct hsm_items *out)
+{
+    struct hsm_load l = {
+        .ctx = ctx, .uri = uri, .want = want & hsm_uri_want(uri), .by = by,
+        .out = out,
+    };
+    bool is_cert = by->subject.len > 0 || by->issuer.len > 0;
+    struct hsm_bytes label;
+
+    if (is_cert) {
+        l.want &= HSM_WANT_CERT;
     }
-    TRY(hsm_select_tokens(ctx, uri, &tokens));
-    if (full.setting == NULL) {
-        full.setting = hsm_context_pin(ctx, tokens.tok[0]->lib);
+    /* Nothing has both labels. */
+    if (l.want == 0 || (by->label.len > 0 && hsm_uri_label(uri, &label)
+                        && !hsm_bytes_equal(label, by->label))) {
+        return HSM_OK;
     }
-    rc = load_from(&l, &tokens);
-    if (hsm_ok(rc) && out->n == 0) {
-        rc = no_such(&l, &tokens);
-    }
-    if (!hsm_ok(rc)) {
-        hsm_items_clear(out);
-    }
-    return hsm_blame(rc, "%s", hsm_uri_for_people(uri));
+    return load(&l, cred);
 }
 
 static const struct hsm_public *public_of(const struct hsm_item *item)

@@ -32,6 +32,25 @@ HSM_CHECKED hsm_rc hsm_load(struct hsm_context *ctx, struct hsm_uri *uri,
                             unsigned int want, const struct hsm_cred *cred,
                             struct hsm_items *out);
 void hsm_items_clear(struct hsm_items *items);
+/* Leaves the first n. */
+void hsm_items_cut(struct hsm_items *items, size_t n);
+/* Adds a certificate that was found otherwise, without a URI. */
+HSM_CHECKED hsm_rc hsm_items_add_cert(struct hsm_items *items,
+                                      struct hsm_bytes der);
+
+/* What else an object has to have; what is empty may be anything. */
+struct hsm_by {
+    struct hsm_bytes subject;       /* of a certificate: DER Name */
+    struct hsm_bytes issuer;        /* likewise */
+    struct hsm_bytes label;         /* CKA_LABEL */
+};
+
+/* The same among what the URI names, by the token's own search. That nothing
+ * is found is no failure. Only a subject, or an issuer, is searched for. */
+HSM_CHECKED hsm_rc hsm_load_by(struct hsm_context *ctx, struct hsm_uri *uri,
+                               unsigned int want, const struct hsm_cred *cred,
+                               const struct hsm_by *by,
+                               struct hsm_items *out);
 
 /*
  * HSM_E_SEVERAL, with the candidates as URIs, when the items, all private keys

@@ -8,7 +8,7 @@
 #include "src/object/find.h"
 #include "src/object/key.h"
 
-static void clear_object(struct hsm_object *o)
+void hsm_object_clear(struct hsm_object *o)
 {
     hsm_attrs_clear(&o->attrs);
     hsm_public_clear(&o->pub);
@@ -18,7 +18,7 @@ static void clear_object(struct hsm_object *o)
 void hsm_objects_clear(struct hsm_objects *objects)
 {
     for (size_t i = 0; i < objects->n; i++) {
-        clear_object(&objects->v[i]);
+        hsm_object_clear(&objects->v[i]);
     }
     free(objects->v);
     objects->v = NULL;
@@ -68,11 +68,14 @@ static hsm_rc read_certificate(struct hsm_session *s, struct hsm_object *o)
     return hsm_buf_set(&o->cert, der);
 }
 
-static hsm_rc describe(struct hsm_session *s, struct hsm_object *o)
+hsm_rc hsm_object_read(struct hsm_session *s, CK_OBJECT_HANDLE h,
+                       struct hsm_object *o)
 {
     size_t n = 0;
     const CK_ATTRIBUTE_TYPE *types = hsm_key_attr_types(&n);
     CK_ULONG cls = HSM_ANY_CLASS;
+
+    *o = (struct hsm_object){ .h = h, .cls = HSM_ANY_CLASS };
 
     TRY(hsm_attrs_read(s, o->h, types, n, &o->attrs));
     if (hsm_attrs_get_ulong(&o->attrs, CKA_CLASS, &cls)) {
@@ -89,13 +92,19 @@ static hsm_rc describe(struct hsm_session *s, struct hsm_object *o)
     return HSM_OK;
 }
 
-/* One search: by id, else by label, else by class. */
+/* One search: by name, else by id, else by label, else by class. */
 static hsm_rc find(struct hsm_session *s, const struct hsm_search *search,
                    struct hsm_handles *out)
 {
     hsm_auto(hsm_attrs) tmpl = HSM_ATTRS_INIT;
 
-    if (search->id.len > 0) {
+    if (search->subject.len > 0 || search->issuer.len > 0) {
+        bool by_subject = search->subject.len > 0;
+
+        TRY(hsm_attrs_add_ulong(&tmpl, CKA_CLASS, CKO_CERTIFICATE));
+        TRY(hsm_attrs_add(&tmpl, by_subject ? CKA_SUBJECT : CKA_ISSUER,
+                          by_subject ? search->subject : search->issuer));
+    } else if (search->id.len > 0) {
         TRY(hsm_attrs_add(&tmpl, CKA_ID, search->id));
     } else if (search->label.len > 0) {
         TRY(hsm_attrs_add(&tmpl, CKA_LABEL, search->label));
@@ -103,6 +112,18 @@ static hsm_rc find(struct hsm_session *s, const struct hsm_search *search,
         TRY(hsm_attrs_add_ulong(&tmpl, CKA_CLASS, search->cls));
     }
     return hsm_find(s, &tmpl, search->limit, out);
+}
+
+/* What the search did not ask the token for. The id it did, and objects need
+ * not tell it then, but where it searched by a name. */
+static bool passes(const struct hsm_object *o, const struct hsm_search *search)
+{
+    bool by_name = search->subject.len > 0 || search->issuer.len > 0;
+
+    return !hsm_attrs_of_copy(&o->attrs)
+        && fits(o, CKA_LABEL, search->label)
+        && (!by_name || fits(o, CKA_ID, search->id))
+        && (search->cls == HSM_ANY_CLASS || o->cls == search->cls);
 }
 
 hsm_rc hsm_objects_look(struct hsm_session *s, const struct hsm_search *search,
@@ -120,20 +141,17 @@ hsm_rc hsm_objects_look(struct hsm_session *s, const struct hsm_search *search,
         struct hsm_object *o = &out->v[out->n];
         hsm_rc rc;
 
-        *o = (struct hsm_object){ .h = handles.h[i], .cls = HSM_ANY_CLASS };
-        rc = describe(s, o);
+        rc = hsm_object_read(s, handles.h[i], o);
         /* One that vanished meanwhile does not spoil the search. */
         if (!hsm_ok(rc) && hsm_class_of(rc) != HSM_CLASS_STALE_OBJECT) {
-            clear_object(o);
+            hsm_object_clear(o);
             hsm_objects_clear(out);
             return rc;
         }
-        if (hsm_ok(rc) && !hsm_attrs_of_copy(&o->attrs)
-            && fits(o, CKA_LABEL, search->label)
-            && (search->cls == HSM_ANY_CLASS || o->cls == search->cls)) {
+        if (hsm_ok(rc) && passes(o, search)) {
             out->n++;
         } else {
-            clear_object(o);
+            hsm_object_clear(o);
         }
     }
     return HSM_OK;
@@ -202,6 +220,17 @@ static hsm_rc search_half(struct hsm_session *s, struct hsm_object *o,
         return hsm_public_copy(half, &o->pub);
     }
     return HSM_OK;
+}
+
+bool hsm_objects_match(struct hsm_objects *objects, size_t i)
+{
+    struct hsm_object *o = &objects->v[i];
+    const struct hsm_public *half = NULL;
+
+    return o->pub.kt != NULL
+        || ((find_half(objects, o, CKA_ID, &half)
+             || find_half(objects, o, CKA_LABEL, &half))
+            && hsm_ok(hsm_public_copy(half, &o->pub)));
 }
 
 hsm_rc hsm_objects_complete(struct hsm_session *s, struct hsm_objects *objects,

@@ -14,6 +14,8 @@
 struct hsm_search {
     struct hsm_bytes id;        /* CKA_ID; empty: any */
     struct hsm_bytes label;     /* CKA_LABEL; empty: any */
+    struct hsm_bytes subject;   /* CKA_SUBJECT, DER; empty: any */
+    struct hsm_bytes issuer;    /* CKA_ISSUER, DER; empty: any */
     CK_OBJECT_CLASS cls;
     size_t limit;               /* at most so many; 0: all */
 };
@@ -34,14 +36,20 @@ struct hsm_objects {
 #define HSM_OBJECTS_INIT { NULL, 0 }
 
 /*
- * The matching objects, with their attributes. One search by CKA_ID, else by
- * label, else by class; what else is asked for is filtered here: three calls,
- * and one for each object (two for a certificate).
+ * The matching objects, with their attributes. One search by subject or issuer
+ * among the certificates, else by CKA_ID, else by label, else by class; what
+ * else is asked for is filtered here: three calls, and one for each object (two
+ * for a certificate).
  */
 HSM_CHECKED hsm_rc hsm_objects_look(struct hsm_session *s,
                                     const struct hsm_search *search,
                                     struct hsm_objects *out);
 void hsm_objects_clear(struct hsm_objects *objects);
+
+/* One object, which must be empty: one call, two for a certificate. */
+HSM_CHECKED hsm_rc hsm_object_read(struct hsm_session *s, CK_OBJECT_HANDLE h,
+                                   struct hsm_object *out);
+void hsm_object_clear(struct hsm_object *o);
 
 /*
  * Completes the public half of the private key objects[i], if it is not known:
@@ -51,6 +59,9 @@ void hsm_objects_clear(struct hsm_objects *objects);
 HSM_CHECKED hsm_rc hsm_objects_complete(struct hsm_session *s,
                                         struct hsm_objects *objects,
                                         size_t i);
+
+/* The same among the objects alone; false: it stays unknown. */
+bool hsm_objects_match(struct hsm_objects *objects, size_t i);
 
 /* What the object's URI says of its type: "private", "public", "cert". */
 const char *hsm_object_type(const struct hsm_object *o);

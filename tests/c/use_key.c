@@ -13,6 +13,7 @@
  */
 #include "tests/c/use_key.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -379,6 +380,48 @@ static long resident_kib(void)
     return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
+/* All that a store has; the memory in use is measured behind the tenth. */
+static bool step_list(struct worker *w, const struct step *s)
+{
+    OSSL_STORE_CTX *store =
+        OSSL_STORE_open_ex(s->arg, w->ctx, NULL, NULL, NULL, NULL, NULL, NULL);
+    unsigned int n = 0;
+    long kib = 0;
+
+    while (store != NULL && !OSSL_STORE_eof(store)) {
+        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
+
+        n += info != NULL ? 1 : 0;
+        OSSL_STORE_INFO_free(info);
+        if (n == 10) {
+            kib = resident_kib();
+        }
+    }
+    OSSL_STORE_close(store);
+    printf("listed %u, grown %ld\n", n, resident_kib() - kib);
+    return ERR_peek_error() == 0 ? true : fail("cannot list", s->arg);
+}
+
+/* Not there before 3.2, so it is not linked. */
+static bool step_delete(struct worker *w, const struct step *s)
+{
+    union {
+        void *p;
+        int (*f)(const char *uri, OSSL_LIB_CTX *libctx, const char *propq,
+                 const UI_METHOD *ui, void *ui_data,
+                 const OSSL_PARAM params[]);
+    } delete = { .p = dlsym(RTLD_DEFAULT, "OSSL_STORE_delete") };
+    UI_METHOD *ui = UI_UTIL_wrap_read_pem_callback(answer, 0);
+    bool good;
+
+    if (delete.p == NULL) {
+        return fail("no OSSL_STORE_delete", s->arg);
+    }
+    good = delete.f(s->arg, w->ctx, NULL, ui, w, NULL) == 1;
+    UI_destroy_method(ui);
+    return good ? true : fail("cannot delete", s->arg);
+}
+
 static bool step_mark(struct worker *w, const struct step *s)
 {
     (void)s;
@@ -432,6 +475,8 @@ static const struct {
     { "pause", step_pause },    /* is stopped, and goes on by SIGCONT */
     { "abort", step_abort },    /* and leaves a core where it may */
     { "input", step_input },    /* waits for the end of the standard input */
+    { "list", step_list },      /* =URI: how many, and KiB that it grew by */
+    { "delete", step_delete },  /* =URI; 3.2 and later */
     { "mark", step_mark },      /* the memory in use now */
     { "grown", step_grown },    /* prints by how many KiB it has grown */
 };

@@ -62,6 +62,7 @@ my %rows = (
     'close-at-exit' => [[@yes_no, 'auto'], \@not_bool],
     remote => [[@yes_no, 'auto'], \@not_bool],
     'reference-public-key' => [\@yes_no, \@not_bool],
+    'certificate-chain' => [\@yes_no, \@not_bool],
     'tls-rsa-by-token' => [\@yes_no, [@not_bool, 'auto']],
     'block-operations' => [['digest', 'encoder, rand kdf'],
                            ['digests', 'encoder;rand', 'all']],

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which public keys and certificates a token has, by CKA_ID and label: to find
+ * the public halves of many private keys without a search for each, which
+ * takes as long as there are objects. A few octets for each object.
+ */
+#ifndef HSM_OBJECT_INDEX_H
+#define HSM_OBJECT_INDEX_H
+
+#include "src/object/object.h"
+
+struct hsm_index {
+    struct hsm_index_entry *v;
+    size_t n;
+};
+
+#define HSM_INDEX_INIT { NULL, 0 }
+
+/* Two searches, and one call for each object that is found. out is empty. */
+HSM_CHECKED hsm_rc hsm_index_build(struct hsm_session *s,
+                                   struct hsm_index *out);
+void hsm_index_clear(struct hsm_index *index);
+/* Completes the public half of the private key objects[0], as
+ * hsm_objects_complete() does; what was read for that is added to objects. */
+HSM_CHECKED hsm_rc hsm_index_complete(const struct hsm_index *index,
+                                      struct hsm_session *s,
+                                      struct hsm_objects *objects);
+
+#endif
