@@ -367,6 +367,19 @@ static bool step_repeat(struct worker *w, const struct step *s)
     return true;
 }
 
+static bool step_fails(struct worker *w, const struct step *s)
+{
+    unsigned int n = number(s->arg, 0, 1);
+
+    for (unsigned int i = 0; i < n; i++) {
+        if (s->body == NULL || run_steps(w, s->body, s->body_end)) {
+            return fail("does not fail", s->arg);
+        }
+        fflush(stderr);
+    }
+    return true;
+}
+
 static long resident_kib(void)
 {
     char text[100];
@@ -464,6 +477,7 @@ static const struct {
     { "adopt", step_adopt },    /* orphans below become our children */
     { "reap", step_reap },      /* =N of them end well */
     { "repeat", step_repeat },  /* =N times [ STEPS ] */
+    { "fails", step_fails },    /* =N times [ STEPS ], each fails */
     { "context", step_context },    /* [=CONF]: [ STEPS ] in a new one */
     { "provider", step_provider },  /* =NAME */
     { "unload", step_unload },      /* what "provider" loaded */
