@@ -424,12 +424,13 @@ static bool step_delete(struct worker *w, const struct step *s)
                  const UI_METHOD *ui, void *ui_data,
                  const OSSL_PARAM params[]);
     } delete = { .p = dlsym(RTLD_DEFAULT, "OSSL_STORE_delete") };
-    UI_METHOD *ui = UI_UTIL_wrap_read_pem_callback(answer, 0);
+    UI_METHOD *ui;
     bool good;
 
     if (delete.p == NULL) {
         return fail("no OSSL_STORE_delete", s->arg);
     }
+    ui = UI_UTIL_wrap_read_pem_callback(answer, 0);
     good = delete.f(s->arg, w->ctx, NULL, ui, w, NULL) == 1;
     UI_destroy_method(ui);
     return good ? true : fail("cannot delete", s->arg);

@@ -147,7 +147,8 @@ ok_alone('what was signed is good', qw(pkeyutl -verify -pubin -inkey),
 
 $count = P11::Count->new($token);
 ok_use_key(how_of($count, { setting => $pin }), '8 threads and 4 children',
-    "load=$rsa", qw(sign=1 in=8 [ sign=5 ] fork=4,4 [ sign=3 ]));
+    "load=$rsa", qw(sign=1 in=8 [ sign=5 ]), 'fork=4,4',
+    qw([ sign=3 ]));
 is($count->calls('C_Sign'), 1 + 40 + 12, '… all of them sign');
 cmp_ok($count->calls('C_Login'), '>=', 1 + 1 + 40 + 12, '… each with a login');
 
