@@ -12,7 +12,9 @@
  *
  * in the order of CK_FUNCTION_LIST. A file that is shorter is made longer and
  * filled in; counts that it has stay. COUNT_LATENCY_US delays each call but
- * C_GetFunctionList. Without COUNT_FILE nothing is counted.
+ * C_GetFunctionList. Without COUNT_FILE nothing is counted. COUNT_APART loads
+ * the real module with libraries of its own, so that it has another libcrypto
+ * than the application, as if it lived in another process.
  *
  * What the real module does not do by itself can be had too, by what
  * count_fault.c and count_lie.c read from the environment; numbers as
@@ -31,6 +33,9 @@
 #include <unistd.h>
 
 #include <pthread.h>
+
+/* Thread-specific keys that an application has at most. */
+#define COUNT_KEYS 512
 
 #define COUNT_MAGIC UINT64_C(0x31544e554f433131)    /* "11COUNT1" */
 
@@ -138,11 +143,34 @@ static CK_FUNCTION_LIST count_list = {
 #undef X
 };
 
+/*
+ * With libraries of its own. Those have a libc of their own too, which numbers
+ * its thread-specific keys from 0 as the application's does, while both keep
+ * the values in one place, the thread: it is made to begin further up.
+ */
+static void *open_apart(const char *path)
+{
+    int (*create)(pthread_key_t *, void (*)(void *)) = NULL;
+    void *libc = dlmopen(LM_ID_NEWLM, "libc.so.6", RTLD_NOW);
+    pthread_key_t key;
+    Lmid_t space;
+
+    if (libc == NULL || dlinfo(libc, RTLD_DI_LMID, &space) != 0) {
+        return NULL;
+    }
+    *(void **)&create = dlsym(libc, "pthread_key_create");
+    for (int i = 0; i < COUNT_KEYS && create != NULL; i++) {
+        (void)create(&key, NULL);
+    }
+    return dlmopen(space, path, RTLD_NOW);
+}
+
 static void count_setup(void)
 {
     const char *path = getenv("COUNT_MODULE");
     const char *file = getenv("COUNT_FILE");
     const char *latency = getenv("COUNT_LATENCY_US");
+    const char *apart = getenv("COUNT_APART");
     CK_C_GetFunctionList get = NULL;
     void *handle = NULL;
 
@@ -150,7 +178,8 @@ static void count_setup(void)
         fprintf(stderr, "count-pkcs11: COUNT_MODULE is not set\n");
         return;
     }
-    handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    handle = apart != NULL ? open_apart(path)
+        : dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (handle == NULL) {
         fprintf(stderr, "count-pkcs11: %s\n", dlerror());
         return;

@@ -22,10 +22,11 @@ my %free = map { $_ => 1 } qw(C_GetFunctionList C_GetInfo);
 # What the module can feign besides, as tests/c/count_fault.c and count_lie.c
 # tell.
 my %feigned = map { ($_ => 'COUNT_' . uc) }
-    qw(latency_us flags flags_off fail keypad_pin owner sessions manufacturer
-       mechanisms lacks lie refuse);
+    qw(apart latency_us flags flags_off fail keypad_pin owner sessions
+       manufacturer mechanisms lacks lie refuse);
 
 # P11::Count->new(TOKEN, OPTIONS…): counts what goes to its module. Options:
+#   apart       1: the module gets libraries of its own, as in another process
 #   latency_us  microseconds that each call takes longer
 #   flags       CKF_ bits that tokens show besides their own
 #   flags_off   and those that they do not show
