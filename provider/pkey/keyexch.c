@@ -17,6 +17,7 @@
 
 #include "provider/err.h"
 #include "provider/keymgmt/key.h"
+#include "provider/keymgmt/softkey.h"
 #include "provider/query.h"
 #include "provider/soft.h"
 #include "src/crypto/derive.h"
@@ -120,7 +121,8 @@ static int kex_init(void *vctx, void *vkey, const OSSL_PARAM params[])
 }
 
 /* A token may not check that the peer's point is on the curve: it is done
- * here, whatever the caller has checked. */
+ * here, whatever the caller has checked. Whether its order matters depends on
+ * the cofactor; as everywhere in libcrypto, that check is the caller's. */
 static int kex_set_peer(void *vctx, void *vpeer)
 {
     struct kex *k = vctx;
@@ -130,7 +132,12 @@ static int kex_set_peer(void *vctx, void *vpeer)
     if (k->pctx == NULL || peer == NULL || peer->soft == NULL) {
         return prov_raise_prov(PROV_R_MISSING_KEY, "no peer's public key");
     }
-    if (EVP_PKEY_derive_set_peer_ex(k->pctx, peer->soft, on_token) <= 0) {
+    if (on_token
+        && !prov_softkey_check(k->prov, peer->soft,
+                               OSSL_KEYMGMT_SELECT_PUBLIC_KEY, true)) {
+        return 0;
+    }
+    if (EVP_PKEY_derive_set_peer_ex(k->pctx, peer->soft, false) <= 0) {
         return 0;
     }
     if (on_token) {
@@ -171,18 +178,23 @@ static bool wants_cofactor(const struct kex *k)
 }
 
 /* point = cofactor · point. At infinity there is nothing to agree on. */
-static bool multiply(const EC_GROUP *group, unsigned char *point, size_t len)
+static int multiply(OSSL_LIB_CTX *libctx, const EC_GROUP *group,
+                    unsigned char *point, size_t len)
 {
-    BN_CTX *bn = BN_CTX_new();
+    BN_CTX *bn = BN_CTX_new_ex(libctx);     /* its random numbers blind */
     EC_POINT *q = EC_POINT_new(group), *hq = EC_POINT_new(group);
-    bool ok = bn != NULL && q != NULL && hq != NULL
-              && EC_POINT_oct2point(group, q, point, len, bn)
-              && EC_POINT_mul(group, hq, NULL, q, EC_GROUP_get0_cofactor(group),
-                              bn)
-              && !EC_POINT_is_at_infinity(group, hq)
-              && EC_POINT_point2oct(group, hq, POINT_CONVERSION_UNCOMPRESSED,
-                                    point, len, bn) == len;
+    int ok = bn != NULL && q != NULL && hq != NULL
+             && EC_POINT_oct2point(group, q, point, len, bn)
+             && EC_POINT_mul(group, hq, NULL, q, EC_GROUP_get0_cofactor(group),
+                             bn);
 
+    if (ok && EC_POINT_is_at_infinity(group, hq)) {
+        ERR_raise_data(ERR_LIB_EC, EC_R_POINT_AT_INFINITY, "the peer's public "
+                       "key is of no use with the cofactor");
+        ok = 0;
+    }
+    ok = ok && EC_POINT_point2oct(group, hq, POINT_CONVERSION_UNCOMPRESSED,
+                                  point, len, bn) == len;
     EC_POINT_free(hq);
     EC_POINT_free(q);
     BN_CTX_free(bn);
@@ -197,7 +209,7 @@ static int with_cofactor(const struct kex *k, unsigned char *point, size_t len)
 {
     char name[64] = "";
     EC_GROUP *group = NULL;
-    bool ok = false;
+    int ok = 0;
 
     if (!wants_cofactor(k)) {
         return 1;
@@ -206,11 +218,14 @@ static int with_cofactor(const struct kex *k, unsigned char *point, size_t len)
         group = EC_GROUP_new_by_curve_name_ex(k->prov->libctx, NULL,
                                               OBJ_txt2nid(name));
     }
-    ok = group != NULL && (BN_is_one(EC_GROUP_get0_cofactor(group))
-                           || multiply(group, point, len));
+    if (group == NULL) {
+        return prov_raise_prov(PROV_R_INVALID_CURVE, "%s: the cofactor needs a "
+                               "named curve", hsm_key_name(k->key->token));
+    }
+    ok = BN_is_one(EC_GROUP_get0_cofactor(group))
+         || multiply(k->prov->libctx, group, point, len);
     EC_GROUP_free(group);
-    return ok ? 1 : prov_raise_prov(PROV_R_INVALID_KEY, "the peer's public "
-                                    "key is of no use with the cofactor");
+    return ok;
 }
 
 /* The plain secret, of as many octets as a coordinate. */

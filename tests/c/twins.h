@@ -23,9 +23,10 @@ struct twins {
     EVP_PKEY *public;           /* the default provider's, where token is */
 };
 
-static inline EVP_PKEY *key_of_uri(const char *uri)
+static inline EVP_PKEY *key_of_uri_in(OSSL_LIB_CTX *libctx, const char *uri)
 {
-    OSSL_STORE_CTX *store = OSSL_STORE_open(uri, NULL, NULL, NULL, NULL);
+    OSSL_STORE_CTX *store = OSSL_STORE_open_ex(uri, libctx, NULL, NULL, NULL,
+                                               NULL, NULL, NULL);
     EVP_PKEY *key = NULL;
 
     if (store != NULL) {
@@ -39,6 +40,11 @@ static inline EVP_PKEY *key_of_uri(const char *uri)
     }
     OSSL_STORE_close(store);
     return key;
+}
+
+static inline EVP_PKEY *key_of_uri(const char *uri)
+{
+    return key_of_uri_in(NULL, uri);
 }
 
 static inline EVP_PKEY *key_of_file(const char *path, OSSL_LIB_CTX *libctx)

@@ -75,6 +75,17 @@ for my $curve (qw(prime256v1 secp384r1 secp521r1 secp256k1 secp224r1
         is($calls->{C_DestroyObject}, $calls->{C_DeriveKey},
            "$curve: no secret stays in the token");
         is($calls->{C_CreateObject} // 0, 0, "$curve: no peer goes there");
+        next if $curve !~ /^sect|secp112r2/;
+
+        # The module has a libcrypto of its own, for the default library
+        # context of this one is empty.
+        my $apart = P11::Count->new($token{all}, apart => 1);
+        my $conf = $apart->token->write_conf(
+            settings => { 'pkcs11-module-remote' => 'true' });
+        ok_run({ env => $apart->token->env(OPENSSL_CONF => '/dev/null') },
+               "$curve: peers of every order", builddir()
+               . '/tests/c/cofactor_ssl', $uri, $conf);
+        is($apart->calls('C_DeriveKey'), 3, "$curve: three are fit");
     }
 }
 done_testing();
