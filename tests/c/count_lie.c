@@ -6,6 +6,8 @@
  *      COUNT_KEYPAD_PIN    C_Login without a PIN sends this one, as if it had
  *                          been typed at the device; one with a PIN fails
  *      COUNT_SESSIONS      so many sessions can be open; tokens tell it
+ *      COUNT_ONE_OPENING   not empty: abort() where two threads open sessions
+ *                          at once, which some modules do not survive
  *      COUNT_MANUFACTURER  of the library: by it quirks are known
  *      COUNT_MECHANISMS    CKM CKM …: what tokens offer ("": nothing); others
  *                          C_SignInit does not take either
@@ -34,6 +36,7 @@
 #include <ctype.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,6 +77,7 @@ static const char *keypad_pin;
 static const char *manufacturer;
 static unsigned long sessions_max;
 static atomic_ulong n_sessions;
+static atomic_ulong n_opening;
 static CK_MECHANISM_TYPE mechanisms[MECHANISMS_MAX];
 static CK_ULONG n_mechanisms;
 static bool has_mechanisms;
@@ -273,15 +277,27 @@ static CK_RV lie_sign_init(CK_SESSION_HANDLE s, CK_MECHANISM *m,
 
 /* ---- sessions ---- */
 
+static void check_opening(unsigned long others)
+{
+    const char *one = getenv("COUNT_ONE_OPENING");
+
+    if (one != NULL && *one != '\0' && others > 0) {
+        fprintf(stderr, "count-pkcs11: C_OpenSession by two at once\n");
+        abort();
+    }
+}
+
 static CK_RV lie_open(CK_SLOT_ID slot, CK_FLAGS flags, void *app,
                       CK_NOTIFY notify, CK_SESSION_HANDLE *s)
 {
     CK_RV rv = CKR_SESSION_COUNT;
 
+    check_opening(atomic_fetch_add(&n_opening, 1));
     if (sessions_max == 0
         || atomic_fetch_add(&n_sessions, 1) < sessions_max) {
         rv = inner.C_OpenSession(slot, flags, app, notify, s);
     }
+    atomic_fetch_sub(&n_opening, 1);
     if (rv != CKR_OK && sessions_max > 0) {
         atomic_fetch_sub(&n_sessions, 1);
     }

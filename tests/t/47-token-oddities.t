@@ -169,8 +169,77 @@ for my $row ([refuse => '0x1', 3 + 4, 'CKA_TOKEN'],
         qr/CKR_ATTRIBUTE_TYPE_INVALID/, "load=$uri{ec}", 'derive');
 }
 
+# --- OAEP by the token, where it has no raw RSA, and by us where it has ---
+
+my @oaep = map { "rsa_padding_mode:oaep $_" } 'rsa_oaep_md:sha1',
+    'rsa_oaep_md:sha256', 'rsa_oaep_md:sha256 rsa_mgf1_md:sha1',
+    'rsa_oaep_md:sha384 rsa_oaep_label:6c6162656c', 'rsa_oaep_md:sha512',
+    'rsa_oaep_label:6c6162656c';
+my $secret = spew("$dir/secret", 'x' x 32);
+
+sub opts { return map { ('-pkeyopt', $_) } split / /, $_[0] }
+
+sub encrypted_for {
+    my ($pub, $options) = @_;
+    ok_alone("(encrypting, $options)", 'pkeyutl', '-encrypt', '-pubin',
+             '-inkey', $pub, '-in', $secret, '-out', "$dir/cipher",
+             opts($options));
+    return;
+}
+
+sub decrypts {
+    my ($name, $how, $count, $uri, $pub) = @_;
+    for my $options (@oaep) {
+        encrypted_for($pub, $options);
+        unlink "$dir/out";
+        my @command = ('pkeyutl', '-decrypt', '-inkey', $uri, '-in',
+                       "$dir/cipher", '-out', "$dir/out");
+        my $calls = $count->during(sub {
+            is_quiet(ok_openssl($how, "$name: $options", @command,
+                                opts($options)), '… quietly');
+        });
+        is(slurp("$dir/out"), slurp($secret), '… the message');
+        is_deeply([@$calls{qw(C_DecryptInit C_Decrypt)}], [1, 1],
+                  '… by one decryption of the token')
+            or diag(P11::Count::text($calls));
+        openssl_fails($how, '… and not with another label', qr/pkcs11|oaep/i,
+                      @command, opts("$options rsa_oaep_label:00"));
+    }
+    return;
+}
+
+for my $backend ('NSS', 'OpenCryptoki') {
+    subtest "OAEP on $backend" => sub {
+        my $why = P11::Token->missing($backend);
+        $why //= "a sanitizer finds faults in the module of $backend"
+            if sanitizer() && $backend eq 'OpenCryptoki';
+        plan(skip_all => $why) if defined $why;
+        my $token = P11::Token->make($backend);
+        my $uri = $token->keypair('rsa:2048', 'oaep', '01') . ';type=private';
+        my $pub = "$dir/$backend.pub";
+        ok_openssl({ env => $token->conf_env }, 'its public half', 'pkey',
+                   '-in', $uri, '-pubout', '-out', $pub);
+        decrypts('as it is', feigned($token), $uri, $pub);
+        my ($how, $count) = feigned($token, mechanisms => '0x0 0x9');
+        decrypts('without raw RSA', $how, $count, $uri, $pub);
+        my $unknown = 'rsa_padding_mode:oaep rsa_oaep_md:blake2s256';
+        encrypted_for($pub, $unknown);
+        openssl_refuses($how, 'what has no name in Cryptoki is refused',
+            qr/does not offer CKM_RSA_X_509 nor CKM_RSA_PKCS_OAEP/, 'pkeyutl',
+            '-decrypt', '-inkey', $uri, '-in', "$dir/cipher", opts($unknown));
+    };
+}
+
 # --- sessions ---
 
+# tpm2-pkcs11 loses sessions that threads open at once.
+{
+    my ($how, $count) = feigned($softhsm, one_opening => 1,
+                                latency_us => 3000);
+    ok_use_key($how, 'sessions are opened one after the other',
+               "load=$uri{ec}", qw(in=8 [ sign=2 ] fork=1 [ in=4 [ sign ] ]));
+    cmp_ok($count->calls('C_OpenSession'), '>', 4, '… for threads at once');
+}
 for my $code (0x02, 0x31, 0xb1) {
     my ($how, $count) = feigned($softhsm, manufacturer => 'Mock',
         latency_us => 500, fail => sprintf 'C_OpenSession#3+=%#x', $code);
@@ -198,6 +267,56 @@ for my $function (qw(C_Sign C_Decrypt C_DeriveKey)) {
                "$step=3");
     is($count->calls('C_Login'), 1, '… and the login is not');
 }
+
+# --- a token behind a connection that is lost: SIGPIPE, a new start ---
+
+# The processes that a server has forked, one for each client.
+sub workers_of {
+    my ($server) = @_;
+    my @pids;
+    for my $file (glob '/proc/[0-9]*/stat') {
+        my $stat = eval { slurp($file) } // next;
+        my ($pid, $parent) = $stat =~ /^(\d+) \(.*\) \S (\d+)/s or next;
+        push @pids, $pid if $parent == $server->{pid};
+    }
+    return @pids;
+}
+
+# Signs, and goes on two seconds later, when $meanwhile has been done.
+sub signs_after {
+    my ($token, $uri, $meanwhile) = @_;
+    my ($how, $count) = feigned($token);
+    my $running = start_server($how, 'use_key',
+        builddir() . '/tests/c/use_key', "load=$uri", 'sign=2', 'sleep=2000',
+        'sign=3');
+    wait_for(20, sub { $count->calls('C_Sign') >= 2 })
+        or diag(slurp($running->{err}));
+    $meanwhile->();
+    my $status = stop_server($running, 0);
+    return ($status, slurp($running->{err}));
+}
+
+subtest 'p11-kit in front of SoftHSM' => sub {
+    my $why = P11::Token->missing('P11KitRemote');
+    $why //= 'a sanitizer finds faults in p11-kit' if sanitizer();
+    plan(skip_all => $why) if defined $why;
+    my $token = P11::Token->make('P11KitRemote');
+    my $uri = $token->keypair('rsa:2048', 'far', '01') . ';type=private';
+    my $server = $token->{server};
+    my ($status, $said) = signs_after($token, $uri, sub {
+        my @workers = workers_of($server);
+        cmp_ok(scalar @workers, '>', 0, 'a worker serves');
+        kill 'KILL', @workers;
+    });
+    is($status, 0, 'when it dies, its client goes on with another one')
+        or diag($said);
+    ($status, $said) = signs_after($token, $uri, sub {
+        kill 'KILL', $server->{pid}, workers_of($server);
+    });
+    is($status, 1 << 8, 'where there is none, its client fails, alive');
+    like($said, qr/error:\S+:pkcs11:.*"tok"/, '… with words')
+        or diag($said);
+};
 
 # --- points: raw, as DER says, and as tpm2-pkcs11 writes long ones ---
 
@@ -260,5 +379,16 @@ openssl_refuses({ env => $empty->conf_env }, '… it is told',
 openssl_refuses({ env => $empty->conf_env }, 'one that is not initialised',
     [qr/:no such token:/, qr/"other"/], 'pkey', '-noout', '-in',
     'pkcs11:model=SoftHSM%20v2;token=;object=a');
+
+# --- the page that tells of all this ---
+
+my $page = slurp(top() . '/doc/tokens.md');
+my %named = map { $_ => 1 } $page =~ /\b(\d\d-[a-z][a-z0-9-]+)\b/g;
+cmp_ok(scalar keys %named, '>', 9, 'doc/tokens.md names recipes');
+is_deeply([grep { !-e top() . "/tests/t/$_.t" } sort keys %named], [],
+          '… that are there');
+for my $row (slurp(top() . '/src/module/quirk.c') =~ /\.name = "(.*)"/g) {
+    like($page, qr/\| [^|]*\b\Q$row\E\b[^|]* \|$/m, "… and the row: $row");
+}
 
 done_testing();

@@ -23,7 +23,7 @@ my %free = map { $_ => 1 } qw(C_GetFunctionList C_GetInfo);
 # tell.
 my %feigned = map { ($_ => 'COUNT_' . uc) }
     qw(apart latency_us flags flags_off fail keypad_pin owner sessions
-       manufacturer mechanisms lacks lie refuse);
+       manufacturer mechanisms lacks lie refuse one_opening);
 
 # P11::Count->new(TOKEN, OPTIONS…): counts what goes to its module. Options:
 #   apart       1: the module gets libraries of its own, as in another process
@@ -33,6 +33,7 @@ my %feigned = map { ($_ => 'COUNT_' . uc) }
 #   fail        'C_Login=0xa4 C_Sign#2=0x30 …': calls that fail, and how
 #   keypad_pin  what is typed at the device when C_Login has no PIN
 #   owner       1: no other process than the one that initialises it may call
+#   one_opening 1: no two threads may open sessions at once
 #   sessions    how many can be open
 #   manufacturer    of the module, which decides about its quirks
 #   mechanisms  '0x1 0x3 …': what tokens offer, and nothing else
