@@ -226,7 +226,9 @@ openssl_refuses({ env => $fails->token->conf_env }, 'refused by the token',
     [qr/CKR_TEMPLATE_INCONSISTENT/, qr/pkcs11_copyable/, qr/leave out/],
     @genpkey, qw(-algorithm EC -pkeyopt group:P-256),
     options('pkcs11_token:tok', 'pkcs11_copyable:no'));
-is($fails->calls('C_GenerateKeyPair'), 1, '… after one try');
+# With CKA_DERIVE, which nobody asked for; without; and without CKA_VERIFY.
+is($fails->calls('C_GenerateKeyPair'), 3,
+   '… after tries without what nobody asked for');
 for my $case (
     ['copyable', 'no', '0x171=x01'], ['copyable', 'no', '0x171@2=none'],
     ['allowed_mechanisms', 'CKM_ECDSA', '0x40000600=none'],
