@@ -34,7 +34,7 @@ $site->give_to_worker;
 
 my $nginx = P11::Nginx->new(ca => $site->ca->file, keys => \@served,
                             env => $site->env);
-$nginx->start or BAIL_OUT($nginx->log);
+$nginx->start or die $nginx->log, "\n";
 ok($site->is_served($nginx->port(0), 'rsa'), 'nginx serves by RSA');
 ok($site->is_served($nginx->port(1), 'ec', '1_2'), 'and by EC');
 is($count->calls('C_Sign'), 2, 'with a signature of the token each');

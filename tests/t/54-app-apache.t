@@ -25,10 +25,10 @@ my $documents = scratch('documents');
 spew("$documents/index.html", "here\n");
 my $in_module = qr{/(?:count-\d+|libsofthsm2)\.so};
 
-# Two processes to begin with, and as many more as a slow machine needs.
-my %limits = (prefork => "MinSpareServers 1\nMaxSpareServers 4",
-              event => "ThreadsPerChild 2\nMinSpareThreads 1\n"
-                  . 'MaxSpareThreads 4');
+# Two processes at a time, and no lack of them.
+my %limits = (prefork => "MaxRequestWorkers 16\nMaxSpareServers 8",
+              event => "MaxRequestWorkers 32\nThreadsPerChild 16\n"
+                  . "MinSpareThreads 1\nMaxSpareThreads 32");
 
 # Apache with an MPM, and a port for each [CERTIFICATE, KEY].
 sub apache {
@@ -36,7 +36,9 @@ sub apache {
     my $apache = P11::Daemon->new(
         name => "apache-$mpm", ports => scalar @keys, env => $site->env,
         ready => qr/resuming normal operations/,
-        complaint => qr/\w:(?:emerg|alert|crit|error)\]|exit signal/);
+        # Not those of how many clients it has.
+        complaint => qr/\w:(?:emerg|alert|crit|error)\](?!.*MaxRequestWorkers)
+                        |exit\ signal/x);
     my $dir = $apache->dir;
     my $hosts = '';
     for my $i (0 .. $#keys) {
@@ -61,7 +63,6 @@ PidFile $dir/pid
 ErrorLog $dir/log
 LogLevel info
 StartServers 2
-MaxRequestWorkers 32
 $limits{$mpm}
 SSLSessionCache none
 SSLVerifyClient require
@@ -113,7 +114,7 @@ for my $mpm (grep { -e "$modules/mod_mpm_$_.so" } qw(prefork event)) {
     # ---- by reference: the token is the children's
     my $apache = apache($mpm, map { $site->key($_) } qw(rsa ec));
     my $calls = $count->during(sub {
-        $apache->start or BAIL_OUT("$mpm: " . $apache->log);
+        $apache->start or die "$mpm: ", $apache->log, "\n";
     });
     is_deeply($calls, {}, "$mpm starts by reference, without the token");
     for my $row (['rsa', 0, '1_2'], ['rsa', 0, '1_3'], ['ec', 1, '1_2'],
@@ -135,7 +136,7 @@ for my $mpm (grep { -e "$modules/mod_mpm_$_.so" } qw(prefork event)) {
     $apache = apache($mpm, map { [$site->key($_)->[0], $site->uri($_)] }
                      qw(rsa ec));
     $calls = $count->during(sub {
-        $apache->start or BAIL_OUT("$mpm: " . $apache->log);
+        $apache->start or die "$mpm: ", $apache->log, "\n";
     });
     is($calls->{C_Initialize}, 1, "$mpm starts by URI: the parent opens it");
     serve_under_load("$mpm by URI", $apache, 2, 4);

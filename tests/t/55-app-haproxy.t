@@ -64,7 +64,7 @@ my $haproxy = haproxy('server', [map { $site->bundle($_) } qw(rsa ec)]);
 ok_run($haproxy->how, 'HAProxy accepts a bundle with a reference',
        $haproxy->command('-c'));
 my $calls = $count->during(sub {
-    $haproxy->start or BAIL_OUT($haproxy->log);
+    $haproxy->start or die $haproxy->log, "\n";
 });
 is_deeply($calls, {}, 'it starts without the token');
 for my $row (['rsa', 0, '1_2'], ['rsa', 0, '1_3'], ['ec', 1, '1_2'],

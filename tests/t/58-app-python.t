@@ -54,12 +54,16 @@ for my $row (['one RSA key', 'rsa'], ['one EC key', 'ec'], ['four', @names]) {
     is($calls->{C_Login}, 1, 'one login') or diag(P11::Count::text($calls));
 }
 
-for my $name (qw(rsa ec)) {
-    ($calls, $n) = act("$name: children that were forked while threads sign",
-                       'fork', @{ $site->key($name) });
-    cmp_ok($n, '>', 30, 'all shake hands');
-    is($calls->{C_Sign}, 2 * $n, 'two signatures each')
-        or diag(P11::Count::text($calls));
+SKIP: {
+    skip("a sanitizer's allocator does not survive a fork while other "
+         . 'threads allocate', 6) if sanitizer();
+    for my $name (qw(rsa ec)) {
+        ($calls, $n) = act("$name: children, forked between signatures",
+                           'fork', @{ $site->key($name) });
+        cmp_ok($n, '>', 30, 'all shake hands');
+        is($calls->{C_Sign}, 2 * $n, 'two signatures each')
+            or diag(P11::Count::text($calls));
+    }
 }
 
 my $bundle = $site->bundle('ec');
@@ -76,7 +80,7 @@ SKIP: {
                                   complaint => qr/SSL|Error/);
     $server->set_command(tls($server->port, $site->ca->file,
                              @{ $site->key('ec') }));
-    $server->start or BAIL_OUT($server->log);
+    $server->start or die $server->log, "\n";
     ok($site->is_served($server->port, 'ec', '1_2'), 'Python serves openssl');
     my ($served, $all, $said);
     $calls = $count->during(sub {

@@ -51,7 +51,7 @@ sub add_key {
     my $reference = P11::Test::scratch() . "/$name.key";
     my $result = P11::Test::openssl($self->{how}, 'pkey', '-in', $uri,
                                     '-out', $reference);
-    Test::More::BAIL_OUT("no reference: $result->{err}")
+    die "no reference: $result->{err}"
         if $result->{status} != 0;
     $self->{ids}{$name} = $id;
     $self->{uris}{$name} = $uri;
