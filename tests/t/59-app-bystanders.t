@@ -50,9 +50,13 @@ SKIP: {
             $result = run_in({ env => { %{ $how{env} }, LD_DEBUG => 'files' } },
                              'ssh', '-V');
             like($result->{err}, qr{/\.libs/pkcs11\.so}, 'with us loaded');
+            # OpenSSH 10 asks for the private half of what it makes, which
+            # no key of ours gives away, in software or not.
+            my %maker = $name eq 'ours preferred' ? %plain : %how;
             for my $type (qw(rsa ecdsa ed25519)) {
-                ok_run(\%how, "ssh-keygen makes an $type key", 'ssh-keygen',
-                       '-q', '-t', $type, '-N', '', '-f', "$dir/$type");
+                ok_run(\%maker, "ssh-keygen makes an $type key",
+                       'ssh-keygen', '-q', '-t', $type, '-N', '',
+                       '-f', "$dir/$type");
                 my $public = run_in(\%plain, 'ssh-keygen', '-y', '-f',
                                     "$dir/$type");
                 is((split / /, $public->{out})[1],
