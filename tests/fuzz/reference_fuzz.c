@@ -77,18 +77,21 @@ static OSSL_LIB_CTX *context(void)
  * kind that only the token knows. */
 static void check_decoder(const uint8_t *data, size_t size)
 {
+    static OSSL_DECODER_CTX *d;
+    static EVP_PKEY *key;
     OSSL_PARAM *secret = NULL;
-    EVP_PKEY *key = NULL;
-    OSSL_DECODER_CTX *d = OSSL_DECODER_CTX_new_for_pkey(
-        &key, NULL, NULL, NULL, 0, context(), "provider=pkcs11");
 
-    fuzz_check(d != NULL);
+    if (d == NULL) {
+        d = OSSL_DECODER_CTX_new_for_pkey(&key, NULL, NULL, NULL, 0,
+                                          context(), "provider=pkcs11");
+    }
+    fuzz_check(d != NULL && key == NULL);
     if (OSSL_DECODER_from_data(d, &data, &size)) {
         fuzz_check(key != NULL && EVP_PKEY_get_bits(key) >= 0);
         fuzz_check(EVP_PKEY_todata(key, EVP_PKEY_KEYPAIR, &secret) != 1);
     }
     EVP_PKEY_free(key);
-    OSSL_DECODER_CTX_free(d);
+    key = NULL;
     ERR_clear_error();
 }
 
