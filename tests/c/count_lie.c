@@ -307,6 +307,16 @@ static CK_RV lie_open(CK_SLOT_ID slot, CK_FLAGS flags, void *app,
     return rv;
 }
 
+static CK_RV lie_finalize(void *reserved)
+{
+    CK_RV rv = inner.C_Finalize(reserved);
+
+    if (rv == CKR_OK) {
+        atomic_store(&n_sessions, 0);
+    }
+    return rv;
+}
+
 static CK_RV lie_close(CK_SESSION_HANDLE s)
 {
     CK_RV rv = inner.C_CloseSession(s);
@@ -542,6 +552,7 @@ static void take_away(CK_FUNCTION_LIST *list, const char *name, size_t len)
 static void put_in_front(CK_FUNCTION_LIST *list)
 {
     list->C_Initialize = lie_initialize;
+    list->C_Finalize = lie_finalize;
     list->C_GetInfo = lie_info;
     list->C_GetTokenInfo = lie_token_info;
     list->C_GetSlotList = lie_slots;

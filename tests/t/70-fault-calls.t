@@ -67,8 +67,9 @@ sub letters {
 }
 
 sub cases_once {
-    my ($function, $n) = @_;
-    my %values = map { $_ => 1 } @once, @{ $own{$function} // [] };
+    my ($function, $n, @given) = @_;
+    my %values = map { $_ => 1 } @given ? @given
+        : (@once, @{ $own{$function} // [] });
     my @values = sort { $a <=> $b } keys %values;
     return map { my $at = $_;
                  map { sprintf '%s:%s#%d=%#x', letters($function, $_),
@@ -143,6 +144,22 @@ for my $case (['a module', manufacturer => 'Mock'], ['SoftHSM']) {
               cases_from_on($function, $n));
         judge("$who: $function works and says it does not", \@faults,
               cases_late($function, $n));
+    }
+}
+
+# Nothing may keep the only session that there is, or give it back unclean.
+{
+    my @faults = map {
+        P11::Fault->new(manufacturer => 'Mock', sessions => 1,
+                        settings => { 'pkcs11-module-wait-ms' => 3000 })
+    } 1, 2;
+    my $calls = $faults[0]->calls;
+    # The module itself loses it when these fail.
+    delete @$calls{qw(C_GetFunctionList C_OpenSession C_CloseSession)};
+    for my $function (sort keys %$calls) {
+        judge("one session: $function fails once", \@faults,
+              cases_once($function, $calls->{$function},
+                         $ENV{P11_LONG} ? () : (0x5, 0x20, 0xb3, 0x150)));
     }
 }
 

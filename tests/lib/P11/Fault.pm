@@ -15,9 +15,10 @@ my $count = 0;
 
 # P11::Fault->new(OPTIONS…): a SoftHSM token of its own with an RSA and an EC
 # key and a certificate, behind a counting module with these options; undef
-# where there is no SoftHSM.
+# where there is no SoftHSM. settings => { … } are the provider's.
 sub new {
     my ($class, %options) = @_;
+    my $settings = delete $options{settings} // {};
     my $token = P11::Token->make('SoftHSM') // return;
     my $dir = "$token->{dir}";
     my %uri = (rsa => $token->keypair('rsa:2048', 'rsa', '01'),
@@ -32,6 +33,7 @@ sub new {
     $token->tool('--write-object', "$dir/cert.der", '--type', 'cert',
                  '--id', '02', '--label', 'ec');
     return bless { token => $token, uri => \%uri, dir => $dir,
+                   settings => $settings,
                    counted => P11::Count->new($token, %options) }, $class;
 }
 
@@ -44,7 +46,7 @@ sub run_cases {
     my $dir = $self->{dir};
     my ($objects) = grep { -d } glob "$dir/tokens/*";
     my $conf = $self->{counted}->token->write_conf(
-        file => 'fault.cnf', settings => $self->{settings} // {});
+        file => 'fault.cnf', settings => $self->{settings});
     my %env = (%{ $self->{counted}->token->env }, OPENSSL_CONF => '/dev/null',
                FAULT_CONF => $conf);
 
