@@ -158,5 +158,7 @@ void count_lie_read(void);
 /* Puts its own functions into the list, in front of those in it, which call
  * the real module's. */
 void count_lie_install(CK_FUNCTION_LIST *list, const CK_FUNCTION_LIST *real);
+/* What this function hands out is to be a NULL. */
+bool count_lie_tells_null(enum count_index function);
 
 #endif

@@ -91,7 +91,7 @@ struct count_fault count_fault_next(enum count_index which)
     unsigned long n = atomic_fetch_add(&calls[which], 1) + 1;
     struct count_fault none = { CKR_OK, false };
 
-    if (is_owned) {
+    if (is_owned && which != COUNT_C_GetFunctionList) {
         check_owner(which);
     }
     for (size_t i = 0; i < n_rules; i++) {

@@ -28,7 +28,8 @@
  *      more    more results than there is room for, and CKR_OK
  *      endless full rooms of results, without end
  *      twice   the first result once more
- *      null    handles that are 0      empty   a result of no bytes
+ *      null    handles that are 0, a list of functions that is NULL
+ *      empty   a result of no bytes
  *      short   one byte less           over    one more than there is room
  */
 #include "tests/c/count.h"
@@ -173,6 +174,11 @@ static enum how how_of(enum count_index function)
         }
     }
     return TRUTH;
+}
+
+bool count_lie_tells_null(enum count_index function)
+{
+    return how_of(function) == ZERO;
 }
 
 /* ---- library and token ---- */

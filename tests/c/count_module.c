@@ -201,6 +201,8 @@ static void count_setup(void)
 
 CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
 {
+    struct count_fault fault;
+
     pthread_once(&count_once, count_setup);
     if (count_real == NULL) {
         return CKR_GENERAL_ERROR;
@@ -209,6 +211,10 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
         return CKR_ARGUMENTS_BAD;
     }
     count_call(COUNT_C_GetFunctionList);
-    *list = &count_list;
-    return CKR_OK;
+    fault = count_fault_next(COUNT_C_GetFunctionList);
+    if (fault.rv == CKR_OK || fault.late) {
+        *list = count_lie_tells_null(COUNT_C_GetFunctionList) ? NULL
+                                                              : &count_list;
+    }
+    return fault.rv;
 }

@@ -69,6 +69,7 @@ my %words = (
     'C_FindObjects=huge' => qr/returned 4611686018427387904 objects/,
     'C_FindObjects=endless' => qr/search does not end/,
     'C_FindObjects=null' => qr/no object matches/,
+    'C_GetFunctionList=null' => qr/module cannot be used: C_GetFunctionList/,
     'C_GetSlotList=more' => qr/reports 33 slots, 32 were possible/,
     'C_GetMechanismList=more' => qr/reports \d+ mechanisms, \d+ were/,
     'C_GetMechanismList=huge' => qr/reports 4611686018427387904 mechanisms/,
