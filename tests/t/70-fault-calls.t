@@ -102,7 +102,7 @@ sub in_halves {
         spew($files[$half - 1], $result->{out} . $result->{err});
         return $result->{signal} || $result->{timeout} ? 1 : 0;
     });
-    my @ends = finish_jobs(1200, @pids);
+    my @ends = finish_jobs(7200, @pids);
     my $text = join '', map { slurp($_) } @files;
     return ($text, grep { $_ != 0 } @ends);
 }

@@ -50,7 +50,7 @@ sub run_cases {
     my %env = (%{ $self->{counted}->token->env }, OPENSSL_CONF => '/dev/null',
                FAULT_CONF => $conf);
 
-    return run_in({ env => \%env, timeout => 1200 },
+    return run_in({ env => \%env, timeout => 7200 },
         builddir() . '/tests/c/fault_key',
         $self->uri('rsa'), "$dir/rsa.pub", $self->uri('ec'), "$dir/ec.pub",
         $self->{token}->uri, $objects, @cases);
