@@ -38,6 +38,7 @@ struct hsm_library {
     struct hsm_claim starting;  /* loading, C_Initialize or recovery */
     unsigned int users;         /* contexts */
     unsigned int scans;         /* of the slots, begun so far */
+    unsigned int blanks;        /* tokens that it saw, not initialised */
     hsm_rc slot_failure;        /* of a slot, in the scan that ended last */
     struct hsm_token *tokens;   /* list; entries are never removed */
     struct hsm_library *next;   /* registry, in order of registration */

@@ -107,6 +107,7 @@ static unsigned int begin_scan(struct hsm_library *lib)
 
     hsm_lock(&lib->lock);
     scan = ++lib->scans;
+    lib->blanks = 0;
     hsm_unlock(&lib->lock);
     return scan;
 }
@@ -194,6 +195,9 @@ static hsm_rc look_into(struct hsm_library *lib, unsigned int scan,
         return rc.rv == HSM_E_DEAD ? rc : HSM_OK;
     }
     if ((info.flags & CKF_TOKEN_INITIALIZED) == 0) {
+        hsm_lock(&lib->lock);
+        lib->blanks++;
+        hsm_unlock(&lib->lock);
         return HSM_OK;
     }
     return note(lib, scan, slot, &info);
@@ -216,6 +220,16 @@ hsm_rc hsm_token_scan(struct hsm_library *lib)
     }
     free(slots);
     return rc;
+}
+
+bool hsm_token_saw_blank(struct hsm_library *lib)
+{
+    bool saw;
+
+    hsm_lock(&lib->lock);
+    saw = lib->blanks > 0;
+    hsm_unlock(&lib->lock);
+    return saw;
 }
 
 hsm_rc hsm_token_scan_failure(struct hsm_library *lib)

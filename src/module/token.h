@@ -69,6 +69,8 @@ struct hsm_token {
  * tokens up to date. 1 call and one per slot.
  */
 HSM_CHECKED hsm_rc hsm_token_scan(struct hsm_library *lib);
+/* The last scan saw a token that is not initialised; such are left out. */
+bool hsm_token_saw_blank(struct hsm_library *lib);
 /* Why the last scan could not ask one of the slots for its token: that is no
  * failure of a scan, but may be the reason why a token was not found. */
 HSM_CHECKED hsm_rc hsm_token_scan_failure(struct hsm_library *lib);

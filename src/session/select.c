@@ -19,6 +19,7 @@ struct misses {
     struct hsm_buf seen;        /* tokens that do not match */
     hsm_rc rc;                  /* of the last module that failed */
     size_t n_failed;
+    bool blank;                 /* a token is there that is not initialised */
 };
 
 static void note_failure(struct misses *m, const struct hsm_library *lib,
@@ -168,6 +169,7 @@ static hsm_rc ask(struct hsm_context *ctx, struct hsm_library *lib,
         TRY(hsm_token_scan(lib));
         forget_seen(m, seen);
         if (!collect(lib, uri, out, m)) {
+            m->blank = m->blank || hsm_token_saw_blank(lib);
             hsm_detail_clear();
             return hsm_token_scan_failure(lib);
         }
@@ -191,7 +193,9 @@ static hsm_rc nothing_found(const struct misses *m, const struct hsm_uri *uri,
     }
     return hsm_fail(HSM_E_NO_TOKEN, "C_GetSlotList",
                     "no token matches %s; tokens here: %s%s%s",
-                    hsm_uri_for_people(uri), seen[0] != '\0' ? seen : "none",
+                    hsm_uri_for_people(uri), seen[0] != '\0' ? seen
+                    : m->blank ? "one that is not initialised yet (do so by "
+                    "its own tool, or pkcs11-tool --init-token)" : "none",
                     failed[0] != '\0' ? "; " : "", failed);
 }
 

@@ -376,9 +376,36 @@ openssl_refuses({ env => $empty->conf_env }, '… it is told',
     [qr/:CKR_USER_PIN_NOT_INITIALIZED:/, qr/token "no-pin"/,
      qr/set a user PIN first/], 'pkey', '-in', 'pkcs11:token=no-pin;object=a',
     '-noout');
+openssl_refuses({ env => $empty->conf_env }, 'where there are others',
+    [qr/:no such token:/, qr/here: "(?:no-pin", "other|other", "no-pin)"/],
+    'pkey', '-noout', '-in', 'pkcs11:token=none;object=a');
+run('rm', '-r', glob "$empty->{dir}/tokens/*");
 openssl_refuses({ env => $empty->conf_env }, 'one that is not initialised',
-    [qr/:no such token:/, qr/"other"/], 'pkey', '-noout', '-in',
-    'pkcs11:model=SoftHSM%20v2;token=;object=a');
+    [qr/:no such token:/, qr/tokens here: one that is not initialised yet/],
+    'pkey', '-noout', '-in', 'pkcs11:token=other;object=a');
+
+# --- keys that allow one mechanism for decryption ---
+
+my $narrow = $softhsm->keypair('rsa:2048', 'narrow', '77',
+    '--allowed-mechanisms', 'RSA-PKCS-OAEP') . ';type=private';
+my $narrow_pub = public_key($softhsm, 'narrow');
+for my $row (['rsa_padding_mode:oaep'],
+             ['rsa_padding_mode:pkcs1', qr/CKM_RSA_X_509 nor CKM_RSA_PKCS /],
+             ['rsa_padding_mode:none', qr/does not offer CKM_RSA_X_509 for/]) {
+    my ($options, $words) = @$row;
+    my ($how, $count) = feigned($softhsm);
+    my @command = ('pkeyutl', '-decrypt', '-inkey', $narrow, '-in',
+                   "$dir/cipher", '-out', "$dir/out", opts($options));
+    encrypted_for($narrow_pub, 'rsa_padding_mode:oaep');
+    if (defined $words) {
+        openssl_refuses($how, "a key for OAEP alone: not $options", $words,
+                        @command);
+        is($count->calls('C_DecryptInit'), 0, '… and nothing is tried');
+        next;
+    }
+    ok_openssl($how, "a key for OAEP alone: $options", @command);
+    is(slurp("$dir/out"), slurp($secret), '… the message');
+}
 
 # --- the page that tells of all this ---
 
