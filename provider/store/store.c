@@ -9,7 +9,9 @@
  * fails, what it shows is that there is no file of that name.
  *
  * The end is always reached. A load that fails is not yet the end, or libcrypto
- * would not count it as an error; the next one is.
+ * would not count it as an error; the next one is. That there was nothing more
+ * is only known when it was looked for: such a load hands nothing out, and is
+ * none that failed.
  */
 #include <openssl/err.h>
 #include <openssl/params.h>
@@ -250,7 +252,7 @@ static int store_load(void *loaderctx, OSSL_CALLBACK *object_cb,
     }
     s->failed = false;
     s->ended = item == NULL;
-    return item != NULL && hand_out(s, item, object_cb, object_cbarg);
+    return item == NULL || hand_out(s, item, object_cb, object_cbarg);
 }
 
 static OSSL_FUNC_store_eof_fn store_eof;
