@@ -11,6 +11,7 @@
 
 #include "provider/conf_table.h"
 #include "provider/err.h"
+#include "provider/keymgmt/curve.h"
 #include "src/base/buf.h"
 #include "src/base/log.h"
 
@@ -95,7 +96,10 @@ static hsm_rc open_log(const struct prov_conf *c)
 static hsm_rc make_from(struct prov_ctx *ctx, struct hsm_settings *settings,
                         struct hsm_context **out)
 {
-    const struct hsm_hooks hooks = { before_init, refusal_counts, ctx };
+    const struct hsm_hooks hooks = {
+        .before_init = before_init, .refusal_counts = refusal_counts,
+        .name_curve = prov_curve_name, .arg = ctx
+    };
 
     TRY(prov_conf_judge(&ctx->conf, settings));
     TRY(open_log(&ctx->conf));

@@ -21,6 +21,12 @@ static const struct prov_param common_rows[] = {
       offsetof(struct prov_gen_in, group) },
     { OSSL_PKEY_PARAM_EC_ENCODING, PROV_PARAM_TEXT,
       offsetof(struct prov_gen_in, encoding) },
+    { OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, PROV_PARAM_TEXT,
+      offsetof(struct prov_gen_in, manner.point_format) },
+    { OSSL_PKEY_PARAM_EC_GROUP_CHECK_TYPE, PROV_PARAM_TEXT,
+      offsetof(struct prov_gen_in, manner.group_check) },
+    { OSSL_PKEY_PARAM_USE_COFACTOR_ECDH, PROV_PARAM_INT,
+      offsetof(struct prov_gen_in, manner.cofactor) },
     { OSSL_PKEY_PARAM_RSA_BITS, PROV_PARAM_UINT,
       offsetof(struct prov_gen_in, bits) },
     { "rsa_keygen_bits", PROV_PARAM_UINT,
@@ -51,6 +57,7 @@ struct prov_gen *prov_gen_new(struct prov_ctx *ctx,
     gen->type = type;
     gen->selection = selection;
     gen->in.salt_len = PROV_GEN_NO_SALT_LEN;
+    gen->in.manner.cofactor = PROV_CURVE_UNSET;
     gen->inner = EVP_PKEY_CTX_new_from_name(ctx->libctx, type->name, NULL);
     if (gen->inner == NULL
         || (pair ? EVP_PKEY_keygen_init(gen->inner)
@@ -168,6 +175,11 @@ int prov_gen_set_template(void *genctx, void *templ)
         ok = prov_gen_set_params(gen, params);
     }
     OSSL_PARAM_free(params);
+    /* Parameters that spell a named curve out are still that curve. */
+    if (gen->in.group != NULL) {
+        OPENSSL_free(gen->in.encoding);
+        gen->in.encoding = NULL;
+    }
     return ok;
 }
 

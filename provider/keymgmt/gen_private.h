@@ -5,6 +5,7 @@
 #ifndef PROV_KEYMGMT_GEN_PRIVATE_H
 #define PROV_KEYMGMT_GEN_PRIVATE_H
 
+#include "provider/keymgmt/curve.h"
 #include "provider/keymgmt/gen.h"
 #include "provider/keymgmt/gen_table.h"
 #include "src/crypto/keygen.h"
@@ -15,6 +16,7 @@
 struct prov_gen_in {
     char *own[PROV_GEN_N];              /* as the rows say */
     char *group, *encoding;             /* EC */
+    struct prov_curve_manner manner;
     unsigned int bits, primes;          /* RSA */
     BIGNUM *e;
     char *digest, *mgf1_digest;         /* restrictions of an RSA-PSS key */

@@ -144,7 +144,9 @@ struct prov_key *prov_gen_on_token(struct prov_gen *gen)
     }
     (void)prov_gen_tell(gen, 3, 0);
     key = prov_key_from_token(gen->ctx, token);
-    if (key != NULL && !settle_type(gen, key)) {
+    if (key != NULL
+        && (!settle_type(gen, key)
+            || !prov_curve_set_manner(key->soft, &gen->in.manner))) {
         prov_key_putp(&key);
     }
     if (key != NULL) {

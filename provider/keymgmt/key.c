@@ -3,10 +3,12 @@
 
 #include <string.h>
 
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/params.h>
 
 #include "provider/err.h"
+#include "provider/keymgmt/curve.h"
 #include "provider/keymgmt/keymgmt.h"
 #include "provider/keymgmt/softkey.h"
 #include "provider/signature/fresh.h"
@@ -84,6 +86,10 @@ static EVP_PKEY *soft_of_public(const struct prov_ctx *ctx,
 
     ERR_set_mark();
     soft = prov_softkey_from_spki(ctx, hsm_buf_bytes(&pub->spki));
+    if (soft != NULL && pub->point.len > 0
+        && pub->point.p[0] != POINT_CONVERSION_UNCOMPRESSED) {
+        (void)prov_curve_keep_form(soft);
+    }
     if (soft == NULL && pub->kt != NULL && pub->curve != NULL) {
         soft = soft_from_curve(ctx, pub->kt->name, pub->curve);
     }
@@ -138,6 +144,12 @@ struct prov_key *prov_key_from_token(struct prov_ctx *ctx,
     if (pub->kt == NULL) {
         (void)prov_raise(ctx, HSM_E_NO_PUBLIC, "%s: no RSA or EC public key "
                          "is found for it", hsm_key_name(token));
+        return NULL;
+    }
+    if (pub->params.len > 0 && pub->curve == NULL) {
+        (void)prov_raise(ctx, CKR_CURVE_NOT_SUPPORTED, "%s: its CKA_EC_PARAMS "
+                         "are not those of a named curve; keys on tokens are "
+                         "served on named curves only", hsm_key_name(token));
         return NULL;
     }
     key = key_of_soft(ctx, soft_of_public(ctx, pub), pub);

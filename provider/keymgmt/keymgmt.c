@@ -51,15 +51,38 @@ int prov_keymgmt_get_params(void *keydata, OSSL_PARAM params[])
     return prov_softkey_get_params(key->soft, params);
 }
 
-/* "openssl ec" says of every key that its public half is to be written with
- * it, as it always is. */
-static bool includes_public(const OSSL_PARAM params[])
+/*
+ * How a key is written, checked and agreed with: what may be set of a key on a
+ * token too, for it is the software half that it concerns.
+ */
+static bool is_manner(const char *name)
 {
-    int yes = 0;
+    static const char *const names[] = {
+        OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT,
+        OSSL_PKEY_PARAM_EC_ENCODING,
+        OSSL_PKEY_PARAM_EC_GROUP_CHECK_TYPE,
+        OSSL_PKEY_PARAM_EC_INCLUDE_PUBLIC,
+        OSSL_PKEY_PARAM_USE_COFACTOR_ECDH,
+    };
+    size_t i;
 
-    return strcmp(params[0].key, OSSL_PKEY_PARAM_EC_INCLUDE_PUBLIC) == 0
-           && OSSL_PARAM_get_int(&params[0], &yes) && yes != 0
-           && params[1].key == NULL;
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The first that concerns the key itself; NULL: none does. */
+static const char *changes_key(const OSSL_PARAM params[])
+{
+    for (; params->key != NULL; params++) {
+        if (!is_manner(params->key)) {
+            return params->key;
+        }
+    }
+    return NULL;
 }
 
 int prov_keymgmt_set_params(void *keydata, const OSSL_PARAM params[])
@@ -72,14 +95,11 @@ int prov_keymgmt_set_params(void *keydata, const OSSL_PARAM params[])
     if (params == NULL || params[0].key == NULL) {
         return 1;
     }
-    if (key->token != NULL && includes_public(params)) {
-        return 1;
-    }
-    if (key->token != NULL) {
+    if (key->token != NULL && changes_key(params) != NULL) {
         return prov_raise(key->ctx, HSM_E_KEY_USE,
                           "\"%s\" of a key on a token cannot be changed; leave"
                           " it out",
-                          params[0].key);
+                          changes_key(params));
     }
     if (key->soft == NULL) {
         return prov_raise(key->ctx, HSM_E_SETTING,
@@ -194,7 +214,25 @@ int prov_keymgmt_export(void *keydata, int selection, OSSL_CALLBACK *cb,
                            cbarg) > 0;
 }
 
-/* A copy of a software key is a real one, for its parameters may be set. */
+/* A copy's software half is its own, for its parameters may be set; the key
+ * on the token is the same. */
+static struct prov_key *copy_all(const struct prov_key *from)
+{
+    struct prov_key *key = prov_key_new(from->ctx, from->type);
+
+    if (key == NULL) {
+        return NULL;
+    }
+    key->soft = from->soft != NULL ? EVP_PKEY_dup(from->soft) : NULL;
+    key->token = from->token != NULL ? hsm_key_get(from->token) : NULL;
+    key->has_private = from->has_private;
+    key->is_session = from->is_session;
+    if (from->soft != NULL && key->soft == NULL) {
+        prov_key_putp(&key);
+    }
+    return key;
+}
+
 void *prov_keymgmt_dup(const void *keydata_from, int selection)
 {
     const struct prov_key *from = keydata_from;
@@ -203,20 +241,15 @@ void *prov_keymgmt_dup(const void *keydata_from, int selection)
     if (from == NULL) {
         return NULL;
     }
-    if (from->token != NULL && (selection & SELECT_PRIVATE) != 0) {
-        return prov_key_get((struct prov_key *)(uintptr_t)from);
+    if ((selection & SELECT_PRIVATE) != 0) {
+        return copy_all(from);
     }
     key = prov_key_new(from->ctx, from->type);
     if (key == NULL || from->soft == NULL) {
         return key;
     }
-    if ((selection & SELECT_PRIVATE) != 0) {
-        key->soft = EVP_PKEY_dup(from->soft);
-        key->has_private = from->has_private;
-    } else {
-        key->soft = prov_softkey_part(from->ctx, from->type->name, from->soft,
-                                      selection);
-    }
+    key->soft = prov_softkey_part(from->ctx, from->type->name, from->soft,
+                                  selection);
     if (key->soft == NULL) {
         prov_key_putp(&key);
     }

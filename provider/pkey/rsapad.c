@@ -83,3 +83,53 @@ int prov_rsapad_pss(OSSL_LIB_CTX *libctx, const struct prov_rsapad_pss *pss,
     part.p[0] &= (unsigned char)(0xff >> (8 * part.len - em_bits));
     return 1;
 }
+
+int prov_rsapad_x931(struct hsm_bytes t, unsigned char *em, size_t em_len)
+{
+    size_t fill = 0;
+
+    if (em_len < PROV_RSAPAD_X931_LEAST
+        || t.len > em_len - PROV_RSAPAD_X931_LEAST) {
+        ERR_raise(ERR_LIB_RSA, RSA_R_DATA_TOO_LARGE_FOR_KEY_SIZE);
+        return 0;
+    }
+    fill = em_len - t.len - PROV_RSAPAD_X931_LEAST;
+    if (fill == 0) {
+        *em++ = 0x6a;
+    } else {
+        *em++ = 0x6b;
+        memset(em, 0xbb, fill - 1);
+        em += fill - 1;
+        *em++ = 0xba;
+    }
+    if (t.len > 0) {
+        memcpy(em, t.p, t.len);
+    }
+    em[t.len] = PROV_RSAPAD_X931_END;
+    return 1;
+}
+
+/* A signature is public: nothing here has to take a constant time. */
+void prov_rsapad_lesser(struct hsm_bytes n, unsigned char *sig)
+{
+    unsigned int borrow = 0;
+    bool above = false;
+    size_t i;
+
+    /* The first octet in which n - sig and sig differ decides; n - sig comes
+     * from its last octet on, so every one may decide anew. */
+    for (i = n.len; i-- > 0;) {
+        unsigned int d = 0x100u + n.p[i] - sig[i] - borrow;
+        unsigned char octet = (unsigned char)d;
+
+        borrow = d < 0x100u ? 1 : 0;
+        above = octet != sig[i] ? sig[i] > octet : above;
+    }
+    borrow = 0;
+    for (i = n.len; above && i-- > 0;) {
+        unsigned int d = 0x100u + n.p[i] - sig[i] - borrow;
+
+        borrow = d < 0x100u ? 1 : 0;
+        sig[i] = (unsigned char)d;
+    }
+}

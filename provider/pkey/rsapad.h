@@ -12,6 +12,9 @@
 
 /* 00 01 FF×8 00: what EMSA-PKCS1-v1_5 needs beside the message. */
 #define PROV_RSAPAD_PKCS1_LEAST 11
+/* 6A and CC: X9.31's. */
+#define PROV_RSAPAD_X931_LEAST 2
+#define PROV_RSAPAD_X931_END 0xcc
 
 /*
  * EMSA-PKCS1-v1_5 [RFC 8017, 9.2] with T = t, into exactly em_len octets.
@@ -32,5 +35,15 @@ struct prov_rsapad_pss {
  */
 int prov_rsapad_pss(OSSL_LIB_CTX *libctx, const struct prov_rsapad_pss *pss,
                     struct hsm_bytes hash, unsigned char *em);
+
+/*
+ * The block of X9.31 around t (a hash and its identifier), without more
+ * padding than there is room for: 6B BB … BA t CC, exactly em_len octets.
+ * Raises, and is 0, when t is too long.
+ */
+int prov_rsapad_x931(struct hsm_bytes t, unsigned char *em, size_t em_len);
+/* Of sig and n - sig, both of n's length, the lesser: X9.31's signature. sig
+ * is less than n. */
+void prov_rsapad_lesser(struct hsm_bytes n, unsigned char *sig);
 
 #endif

@@ -12,6 +12,7 @@
 enum prov_sig_scheme {
     PROV_SCHEME_PKCS1,
     PROV_SCHEME_PSS,
+    PROV_SCHEME_X931,
     PROV_SCHEME_RAW,            /* RSA without padding */
     PROV_SCHEME_ECDSA
 };
@@ -22,6 +23,8 @@ enum prov_sig_input {
     PROV_INPUT_DIGEST_INFO,
     PROV_INPUT_EMSA_PKCS1,
     PROV_INPUT_EMSA_PSS,
+    PROV_INPUT_X931_TRAILER,    /* hash, its identifier, CC */
+    PROV_INPUT_EMSA_X931,
     PROV_INPUT_LEFTMOST,        /* no more than the order has octets */
     PROV_INPUT_MESSAGE          /* all of it: the token hashes by itself */
 };

@@ -161,12 +161,15 @@ static int plan_rsa(const struct prov_sig *s, struct plan *p)
     case RSA_PKCS1_PSS_PADDING:
         p->scheme = PROV_SCHEME_PSS;
         return plan_pss(s, salt, p);
+    case RSA_X931_PADDING:
+        p->scheme = PROV_SCHEME_X931;
+        return 1;
     case RSA_NO_PADDING:
         p->scheme = PROV_SCHEME_RAW;
         return 1;
     default:
         return prov_raise_prov(PROV_R_INVALID_PADDING_MODE, "a key in a token "
-                               "signs with padding pkcs1, pss or none only");
+                               "signs with padding pkcs1, pss, x931 or none");
     }
 }
 
@@ -290,6 +293,36 @@ static int emsa_pss(const struct prov_sig *s, const struct plan *p,
     return prov_rsapad_pss(s->prov->libctx, &pss, tbs, out->p);
 }
 
+/* X9.31: the hash and its identifier; what has no digest stands for itself. */
+static int x931(const struct prov_sig *s, const struct plan *p, bool whole,
+                struct hsm_bytes tbs, struct hsm_buf *out)
+{
+    static const unsigned char end = PROV_RSAPAD_X931_END;
+    hsm_auto(hsm_buf) t = HSM_BUF_INIT;
+    hsm_rc rc = hsm_buf_append(&t, tbs.p, tbs.len);
+
+    if (hsm_ok(rc) && p->md != NULL) {
+        rc = hsm_buf_append(&t, &p->md->x931, 1);
+    }
+    if (hsm_ok(rc)) {
+        rc = hsm_buf_reserve(out, p->key_bytes);
+    }
+    if (!prov_result(s->prov, rc)) {
+        return 0;
+    }
+    out->len = p->key_bytes;
+    if (!prov_rsapad_x931(hsm_buf_bytes(&t), out->p, out->len)
+        || !check_raw(s, p, hsm_buf_bytes(out))) {
+        return 0;
+    }
+    if (whole) {
+        return 1;
+    }
+    rc = hsm_buf_append(&t, &end, 1);
+    return prov_result(s->prov, hsm_ok(rc)
+                       ? hsm_buf_set(out, hsm_buf_bytes(&t)) : rc);
+}
+
 /* What the token is to sign. in refers to tbs, or to made. */
 static int make_input(const struct prov_sig *s, const struct plan *p,
                       enum prov_sig_input kind, struct hsm_bytes *in,
@@ -306,6 +339,10 @@ static int make_input(const struct prov_sig *s, const struct plan *p,
         break;
     case PROV_INPUT_EMSA_PSS:
         ok = emsa_pss(s, p, *in, made);
+        break;
+    case PROV_INPUT_X931_TRAILER:
+    case PROV_INPUT_EMSA_X931:
+        ok = x931(s, p, kind == PROV_INPUT_EMSA_X931, *in, made);
         break;
     case PROV_INPUT_LEFTMOST:
         /* Some tokens do not shorten a hash longer than the order. */
@@ -374,6 +411,8 @@ static hsm_rc act(const struct prov_sig *s, const struct plan *p,
                   const struct hsm_mech *mech, struct hsm_bytes in,
                   struct hsm_buf *out)
 {
+    struct hsm_bytes modulus =
+        hsm_buf_bytes(&hsm_key_public(s->key->token)->modulus);
     size_t n = p->key_bytes;
 
     out->len = 0;
@@ -386,6 +425,9 @@ static hsm_rc act(const struct prov_sig *s, const struct plan *p,
     if (n != p->key_bytes) {
         return hsm_fail(HSM_E_BAD_DATA, "C_Sign", "the signature has %zu "
                         "octets instead of %zu", n, p->key_bytes);
+    }
+    if (p->scheme == PROV_SCHEME_X931 && modulus.len == n) {
+        prov_rsapad_lesser(modulus, out->p);
     }
     return HSM_OK;
 }

@@ -19,6 +19,7 @@
 #include "provider/store/offer.h"
 #include "provider/store/public.h"
 #include "provider/store/reference.h"
+#include "src/object/object.h"
 
 #define SELECT_PRIVATE OSSL_KEYMGMT_SELECT_PRIVATE_KEY
 #define SELECT_KEYPAIR OSSL_KEYMGMT_SELECT_KEYPAIR
@@ -177,6 +178,9 @@ static struct prov_key *key_by_public(struct call *c, struct hsm_context *hsm,
 
     if (hsm_ok(rc) && c->public_only) {
         return prov_key_from_public(c->ctx, &pub);
+    }
+    if (hsm_ok(rc)) {
+        rc = hsm_public_name_curve(hsm, &pub);
     }
     if (hsm_ok(rc)) {
         rc = hsm_key_from_reference(hsm, c->uri, &pub, &token_key);

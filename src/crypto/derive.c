@@ -33,7 +33,7 @@ struct ecdh {
     struct hsm_bytes point;
     struct hsm_bytes wrapped;   /* the point as a DER OCTET STRING */
     unsigned char *out;
-    size_t field_bytes;
+    size_t field_bytes, order_bytes;
 };
 
 /*
@@ -123,6 +123,34 @@ static hsm_rc derive(struct hsm_session *s, CK_OBJECT_HANDLE base,
     return i < RUNGS ? rc : first;
 }
 
+/*
+ * The secret is a coordinate. Octets that are too many have to be zeros before
+ * it, and a few zeros there may be missing. But SoftHSM, for one, makes room
+ * for as many octets as the order has: where these are fewer it is the secret's
+ * end that is missing.
+ */
+static hsm_rc settle(const struct ecdh *e, struct hsm_bytes z)
+{
+    while (z.len > e->field_bytes && z.p[0] == 0) {
+        z.p++;
+        z.len--;
+    }
+    if (z.len > e->field_bytes || z.len + ZEROS_MAX < e->field_bytes) {
+        return hsm_fail(HSM_E_BAD_DATA, "C_GetAttributeValue",
+                        "the token's shared secret has %zu bytes, a "
+                        "coordinate has %zu", z.len, e->field_bytes);
+    }
+    if (z.len < e->field_bytes && z.len == e->order_bytes) {
+        return hsm_fail(HSM_E_BAD_DATA, "C_GetAttributeValue",
+                        "the token cuts the shared secret to the %zu bytes of "
+                        "the curve's order, of %zu; use another curve",
+                        z.len, e->field_bytes);
+    }
+    memset(e->out, 0, e->field_bytes - z.len);
+    memcpy(e->out + e->field_bytes - z.len, z.p, z.len);
+    return HSM_OK;
+}
+
 /* hsm_op_key_fn */
 static hsm_rc ecdh(struct hsm_session *s, CK_OBJECT_HANDLE base, void *arg)
 {
@@ -144,14 +172,7 @@ static hsm_rc ecdh(struct hsm_session *s, CK_OBJECT_HANDLE base, void *arg)
         return hsm_fail(HSM_E_BAD_DATA, "C_GetAttributeValue",
                         "the token does not give the shared secret out");
     }
-    if (z.len > e->field_bytes || z.len + ZEROS_MAX < e->field_bytes) {
-        return hsm_fail(HSM_E_BAD_DATA, "C_GetAttributeValue",
-                        "the token's shared secret has %zu bytes, a "
-                        "coordinate has %zu", z.len, e->field_bytes);
-    }
-    memset(e->out, 0, e->field_bytes - z.len);
-    memcpy(e->out + e->field_bytes - z.len, z.p, z.len);
-    return HSM_OK;
+    return settle(e, z);
 }
 
 hsm_rc hsm_derive_ecdh(struct hsm_key *key, bool cofactor,
@@ -186,6 +207,7 @@ hsm_rc hsm_derive_ecdh(struct hsm_key *key, bool cofactor,
     TRY(hsm_der_put(&wrapped, HSM_DER_OCTETS, point));
     e.wrapped = hsm_buf_bytes(&wrapped);
     e.field_bytes = curve->field_bytes;
+    e.order_bytes = curve->order_bytes;
     TRY(hsm_op_with_key(key, ecdh, &e));
     *out_len = curve->field_bytes;
     return HSM_OK;

@@ -17,6 +17,7 @@ struct hsm_hash {
     CK_MECHANISM_TYPE ecdsa;    /* CKM_ECDSA_… */
     const unsigned char *digest_info;       /* DER before the hash */
     size_t digest_info_len;     /* 0: none (MD5-SHA1 is signed bare) */
+    unsigned char x931;         /* in the trailer of X9.31; 0: none */
 };
 
 /* Any name, whatever the case; NULL: no such row. */

@@ -138,6 +138,7 @@ static hsm_rc describe(struct gen *g, struct hsm_session *s,
     TRY(hsm_asked_is_kept(g->spec, &pub_attrs, false, s->tok));
     TRY(hsm_asked_is_kept(g->spec, &priv_attrs, true, s->tok));
     TRY(hsm_public_from_attrs(&pub_attrs, &half));
+    TRY(hsm_public_name_curve(g->ctx, &half));
     TRY(hsm_key_from_object(&from, &g->key));
     if (g->spec->session_object) {
         hsm_key_live_in(g->key, s);

@@ -49,6 +49,11 @@ struct hsm_hooks {
     hsm_rc (*before_init)(void *arg);
     /* False: a refused PIN proves nothing, the module cannot hash. */
     bool (*refusal_counts)(void *arg);
+    /* params are explicit ones of an EC key (ECParameters, DER). Where they
+     * are those of a named curve, the content of its OID goes to oid, which
+     * comes empty. Not called under a lock. */
+    hsm_rc (*name_curve)(void *arg, struct hsm_bytes params,
+                         struct hsm_buf *oid);
     void *arg;
 };
 

@@ -102,7 +102,7 @@ static hsm_rc add_candidate(struct hsm_session *s, CK_OBJECT_HANDLE h,
         return hsm_fail_rv(CKR_HOST_MEMORY, "hsm_index_complete");
     }
     objects->v = grown;
-    rc = hsm_object_read(s, h, &grown[objects->n++]);
+    rc = hsm_object_read(s, objects->ctx, h, &grown[objects->n++]);
     if (hsm_class_of(rc) == HSM_CLASS_STALE_OBJECT) {
         hsm_detail_clear();
         return HSM_OK;          /* nothing is known of it */

@@ -190,7 +190,7 @@ static hsm_rc look(struct hsm_session *s, void *arg)
 {
     struct hsm_load *l = arg;
     hsm_auto(hsm_objects) objects = HSM_OBJECTS_INIT;
-    struct hsm_search search = { .cls = HSM_ANY_CLASS };
+    struct hsm_search search = { .ctx = l->ctx, .cls = HSM_ANY_CLASS };
     size_t before = l->out->n;
     bool by_id = hsm_uri_id(l->uri, &search.id);
     bool by_label = hsm_uri_label(l->uri, &search.label);

@@ -45,6 +45,22 @@ static bool fits(const struct hsm_object *o, CK_ATTRIBUTE_TYPE type,
         && hsm_bytes_equal(have, want);
 }
 
+hsm_rc hsm_public_name_curve(struct hsm_context *ctx, struct hsm_public *p)
+{
+    const struct hsm_hooks *hooks = ctx != NULL ? hsm_context_hooks(ctx)
+                                                : NULL;
+    hsm_auto(hsm_buf) oid = HSM_BUF_INIT;
+    const struct hsm_curve *curve;
+
+    if (p->kt == NULL || p->kt->ckk != CKK_EC || p->curve != NULL
+        || hooks == NULL || hooks->name_curve == NULL) {
+        return HSM_OK;
+    }
+    TRY(hooks->name_curve(hooks->arg, hsm_buf_bytes(&p->params), &oid));
+    curve = hsm_curve_by_oid(hsm_buf_bytes(&oid));
+    return curve != NULL ? hsm_public_set_curve(p, curve) : HSM_OK;
+}
+
 /* A certificate's own bytes, and the public key in it. One that is broken
  * stays without them: libcrypto would end a walk through the store there. */
 static hsm_rc read_certificate(struct hsm_session *s, struct hsm_object *o)
@@ -68,8 +84,8 @@ static hsm_rc read_certificate(struct hsm_session *s, struct hsm_object *o)
     return hsm_buf_set(&o->cert, der);
 }
 
-hsm_rc hsm_object_read(struct hsm_session *s, CK_OBJECT_HANDLE h,
-                       struct hsm_object *o)
+static hsm_rc read_object(struct hsm_session *s, CK_OBJECT_HANDLE h,
+                          struct hsm_object *o)
 {
     size_t n = 0;
     const CK_ATTRIBUTE_TYPE *types = hsm_key_attr_types(&n);
@@ -88,6 +104,16 @@ hsm_rc hsm_object_read(struct hsm_session *s, CK_OBJECT_HANDLE h,
         if (!hsm_ok(hsm_public_from_attrs(&o->attrs, &o->pub))) {
             hsm_public_clear(&o->pub);
         }
+    }
+    return HSM_OK;
+}
+
+hsm_rc hsm_object_read(struct hsm_session *s, struct hsm_context *ctx,
+                       CK_OBJECT_HANDLE h, struct hsm_object *o)
+{
+    TRY(read_object(s, h, o));
+    if (!hsm_ok(hsm_public_name_curve(ctx, &o->pub))) {
+        hsm_public_clear(&o->pub);
     }
     return HSM_OK;
 }
@@ -133,6 +159,7 @@ hsm_rc hsm_objects_look(struct hsm_session *s, const struct hsm_search *search,
 
     TRY(find(s, search, &handles));
     out->n = 0;
+    out->ctx = search->ctx;
     out->v = calloc(handles.n + 1, sizeof(*out->v));
     if (out->v == NULL) {
         return hsm_fail_rv(CKR_HOST_MEMORY, __func__);
@@ -141,7 +168,7 @@ hsm_rc hsm_objects_look(struct hsm_session *s, const struct hsm_search *search,
         struct hsm_object *o = &out->v[out->n];
         hsm_rc rc;
 
-        rc = hsm_object_read(s, handles.h[i], o);
+        rc = hsm_object_read(s, search->ctx, handles.h[i], o);
         /* One that vanished meanwhile does not spoil the search. */
         if (!hsm_ok(rc) && hsm_class_of(rc) != HSM_CLASS_STALE_OBJECT) {
             hsm_object_clear(o);
@@ -199,11 +226,11 @@ static bool find_half(const struct hsm_objects *objects,
 }
 
 /* Searches the token for objects that share a value with the private key. */
-static hsm_rc search_half(struct hsm_session *s, struct hsm_object *o,
-                          CK_ATTRIBUTE_TYPE by)
+static hsm_rc search_half(struct hsm_session *s, struct hsm_context *ctx,
+                          struct hsm_object *o, CK_ATTRIBUTE_TYPE by)
 {
     hsm_auto(hsm_objects) others = HSM_OBJECTS_INIT;
-    struct hsm_search search = { .cls = HSM_ANY_CLASS };
+    struct hsm_search search = { .ctx = ctx, .cls = HSM_ANY_CLASS };
     const struct hsm_public *half = NULL;
     struct hsm_bytes value;
 
@@ -245,12 +272,12 @@ hsm_rc hsm_objects_complete(struct hsm_session *s, struct hsm_objects *objects,
     if (find_half(objects, o, CKA_ID, &half)) {
         return hsm_public_copy(half, &o->pub);
     }
-    TRY(search_half(s, o, CKA_ID));
+    TRY(search_half(s, objects->ctx, o, CKA_ID));
     if (o->pub.kt == NULL && find_half(objects, o, CKA_LABEL, &half)) {
         return hsm_public_copy(half, &o->pub);
     }
     if (o->pub.kt == NULL) {
-        TRY(search_half(s, o, CKA_LABEL));
+        TRY(search_half(s, objects->ctx, o, CKA_LABEL));
     }
     return HSM_OK;
 }

@@ -11,7 +11,10 @@
 /* All classes, in hsm_search.cls. */
 #define HSM_ANY_CLASS ((CK_OBJECT_CLASS)-1)
 
+struct hsm_context;
+
 struct hsm_search {
+    struct hsm_context *ctx;    /* whose hook names curves; NULL: none does */
     struct hsm_bytes id;        /* CKA_ID; empty: any */
     struct hsm_bytes label;     /* CKA_LABEL; empty: any */
     struct hsm_bytes subject;   /* CKA_SUBJECT, DER; empty: any */
@@ -31,9 +34,10 @@ struct hsm_object {
 struct hsm_objects {
     struct hsm_object *v;
     size_t n;
+    struct hsm_context *ctx;    /* of the search */
 };
 
-#define HSM_OBJECTS_INIT { NULL, 0 }
+#define HSM_OBJECTS_INIT { NULL, 0, NULL }
 
 /*
  * The matching objects, with their attributes. One search by subject or issuer
@@ -46,8 +50,11 @@ HSM_CHECKED hsm_rc hsm_objects_look(struct hsm_session *s,
                                     struct hsm_objects *out);
 void hsm_objects_clear(struct hsm_objects *objects);
 
-/* One object, which must be empty: one call, two for a certificate. */
-HSM_CHECKED hsm_rc hsm_object_read(struct hsm_session *s, CK_OBJECT_HANDLE h,
+/* One object, which must be empty: one call, two for a certificate. ctx: as of
+ * a search. */
+HSM_CHECKED hsm_rc hsm_object_read(struct hsm_session *s,
+                                   struct hsm_context *ctx,
+                                   CK_OBJECT_HANDLE h,
                                    struct hsm_object *out);
 void hsm_object_clear(struct hsm_object *o);
 
@@ -62,6 +69,13 @@ HSM_CHECKED hsm_rc hsm_objects_complete(struct hsm_session *s,
 
 /* The same among the objects alone; false: it stays unknown. */
 bool hsm_objects_match(struct hsm_objects *objects, size_t i);
+
+/*
+ * A public key with explicit EC parameters that ctx's hook knows as a named
+ * curve's gets that curve; any other stays as it is.
+ */
+HSM_CHECKED hsm_rc hsm_public_name_curve(struct hsm_context *ctx,
+                                         struct hsm_public *p);
 
 /* What the object's URI says of its type: "private", "public", "cert". */
 const char *hsm_object_type(const struct hsm_object *o);

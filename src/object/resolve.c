@@ -102,6 +102,7 @@ static hsm_rc find_again(struct hsm_key *k, struct hsm_session *s,
 {
     hsm_auto(hsm_objects) objects = HSM_OBJECTS_INIT;
     struct hsm_search search = {
+        .ctx = k->ctx,
         .id = hsm_buf_bytes(&k->id),
         .label = hsm_buf_bytes(&k->label),
         .cls = HSM_ANY_CLASS,

@@ -244,6 +244,13 @@ static hsm_rc ec_parse(struct hsm_bytes params, struct hsm_bytes key,
     return ec_set(params, key, p);
 }
 
+/* ECParameters that name the curve [RFC 5480, 2.1.1]. */
+static hsm_rc put_curve(const struct hsm_curve *curve, struct hsm_buf *out)
+{
+    return hsm_der_put(out, HSM_DER_OID,
+                       hsm_bytes_of(curve->oid, curve->oid_len));
+}
+
 /* CKA_EC_PARAMS in the form that a SPKI has: a curve's name becomes its OID.
  * Leaves out empty where there are none. */
 static hsm_rc ec_params(const struct hsm_attrs *as, struct hsm_buf *out)
@@ -256,8 +263,7 @@ static hsm_rc ec_params(const struct hsm_attrs *as, struct hsm_buf *out)
     }
     curve = hsm_curve_of_params(told);
     if (curve != NULL) {
-        return hsm_der_put(out, HSM_DER_OID,
-                           hsm_bytes_of(curve->oid, curve->oid_len));
+        return put_curve(curve, out);
     }
     return params_can_be(told) ? hsm_buf_set(out, told) : HSM_OK;
 }
@@ -422,6 +428,23 @@ hsm_rc hsm_public_from_attrs(const struct hsm_attrs *as,
     }
     TRY(from_numbers(as, &p));
     move(&p, out);
+    return HSM_OK;
+}
+
+hsm_rc hsm_public_set_curve(struct hsm_public *p,
+                            const struct hsm_curve *curve)
+{
+    hsm_auto(hsm_buf) params = HSM_BUF_INIT;
+    hsm_auto(hsm_public) named = { .kt = p->kt };
+    struct hsm_bytes point = hsm_buf_bytes(&p->point);
+
+    if (!point_fits(curve, point)) {
+        return bad_spki("point of an EC key");
+    }
+    TRY(put_curve(curve, &params));
+    TRY(ec_set(hsm_buf_bytes(&params), point, &named));
+    TRY(put_spki(p->kt, hsm_buf_bytes(&params), point, &named.spki));
+    move(&named, p);
     return HSM_OK;
 }
 

@@ -37,6 +37,11 @@ HSM_CHECKED hsm_rc hsm_public_from_spki(struct hsm_bytes der,
  */
 HSM_CHECKED hsm_rc hsm_public_from_attrs(const struct hsm_attrs *as,
                                          struct hsm_public *out);
+/* Of an EC key without a curve: its explicit parameters are those of the curve,
+ * and from now on it names it (params, spki). HSM_E_BAD_DATA, and unchanged,
+ * where the point cannot be of that curve. */
+HSM_CHECKED hsm_rc hsm_public_set_curve(struct hsm_public *p,
+                                        const struct hsm_curve *curve);
 /* The same key: type and numbers, whatever the algorithm's parameters. */
 bool hsm_public_equal(const struct hsm_public *a, const struct hsm_public *b);
 HSM_CHECKED hsm_rc hsm_public_copy(const struct hsm_public *src,

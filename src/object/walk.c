@@ -95,15 +95,16 @@ static hsm_rc complete(struct hsm_walk *w, struct hsm_session *s,
     return hsm_index_complete(&w->index, s, one);
 }
 
-static hsm_rc read_one(struct hsm_session *s, CK_OBJECT_HANDLE h,
-                       struct hsm_objects *out)
+static hsm_rc read_one(struct hsm_session *s, struct hsm_context *ctx,
+                       CK_OBJECT_HANDLE h, struct hsm_objects *out)
 {
     out->v = calloc(1, sizeof(*out->v));
     if (out->v == NULL) {
         return hsm_fail_rv(CKR_HOST_MEMORY, "hsm_walk_next");
     }
     out->n = 1;
-    return hsm_object_read(s, h, &out->v[0]);
+    out->ctx = ctx;
+    return hsm_object_read(s, ctx, h, &out->v[0]);
 }
 
 /* One that vanished meanwhile, or is nothing that can be used, adds none. */
@@ -111,7 +112,7 @@ static hsm_rc take(struct hsm_walk *w, struct hsm_session *s,
                    CK_OBJECT_HANDLE h)
 {
     hsm_auto(hsm_objects) one = HSM_OBJECTS_INIT;
-    hsm_rc rc = read_one(s, h, &one);
+    hsm_rc rc = read_one(s, w->load.ctx, h, &one);
 
     if (hsm_class_of(rc) == HSM_CLASS_STALE_OBJECT) {
         hsm_detail_clear();

@@ -373,9 +373,12 @@ static void checks(const struct twins *t)
 
 static void refusals(const struct twins *t)
 {
-    int yes = 1;
-    OSSL_PARAM set[] = { OSSL_PARAM_int("use-cofactor-flag", &yes),
-                         OSSL_PARAM_END };
+    unsigned char infinity = 0;
+    OSSL_PARAM set[] = {
+        OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, &infinity,
+                                1),
+        OSSL_PARAM_END
+    };
     PKCS8_PRIV_KEY_INFO *p8 = EVP_PKEY2PKCS8(t->token);
 
     ok(p8 == NULL, "it is no PKCS#8");

@@ -350,11 +350,34 @@ static void public_keys(void)
     keys_refused();
 }
 
+/* Explicit parameters that somebody knows as a curve's. */
+static void curve_is_set(void)
+{
+    hsm_auto(hsm_public) p = HSM_PUBLIC_INIT;
+    hsm_auto(hsm_public) want = HSM_PUBLIC_INIT;
+    const struct hsm_curve *p256 = hsm_curve_by_name("P-256");
+    hsm_rc rc = hsm_public_from_spki(BYTES_OF(spki_explicit), &p);
+
+    ok(hsm_ok(rc) && p.curve == NULL, "explicit parameters are no curve yet");
+    is_num(hsm_public_set_curve(&p, hsm_curve_by_name("P-384")).rv,
+           HSM_E_BAD_DATA, "a curve of another size is refused");
+    ok(p.curve == NULL && hsm_bytes_equal(hsm_buf_bytes(&p.spki),
+                                          BYTES_OF(spki_explicit)),
+       "and nothing is changed");
+    is_num(hsm_public_set_curve(&p, p256).rv, CKR_OK, "P-256 it is");
+    is_num(hsm_public_from_spki(hsm_buf_bytes(&p.spki), &want).rv, CKR_OK,
+           "it can be read again");
+    ok(p.curve == p256 && want.curve == p256 && p.bits == 256
+       && p.kt == want.kt && hsm_public_equal(&p, &want),
+       "and is the same key on P-256");
+}
+
 int main(void)
 {
     public_keys();
     certificate(BYTES_OF(cert_v3), "v3 certificate", 13, 32, 98);
     certificate(BYTES_OF(cert_v1), "v1 certificate", 7, 22, 74);
     curve_rows();
+    curve_is_set();
     return tap_done();
 }
