@@ -260,8 +260,42 @@ bool hsm_objects_match(struct hsm_objects *objects, size_t i)
             && hsm_ok(hsm_public_copy(half, &o->pub)));
 }
 
-hsm_rc hsm_objects_complete(struct hsm_session *s, struct hsm_objects *objects,
-                            size_t i)
+/*
+ * That an RSA key is for PSS only a token cannot say, but the key's certificate
+ * does: where one was found with it that does, and none that does not, it is
+ * its public half that counts. NULL: there is no such.
+ */
+static const struct hsm_public *
+find_restriction(const struct hsm_objects *objects,
+                 const struct hsm_public *numbers)
+{
+    const struct hsm_public *found = NULL;
+
+    for (size_t i = 0; i < objects->n; i++) {
+        const struct hsm_object *o = &objects->v[i];
+
+        if (o->cls != CKO_CERTIFICATE || o->pub.kt == NULL
+            || !hsm_public_equal(numbers, &o->pub)) {
+            continue;
+        }
+        if (!o->pub.pss_only) {
+            return NULL;
+        }
+        found = &o->pub;
+    }
+    return found;
+}
+
+static hsm_rc restrict_key(const struct hsm_objects *objects,
+                           struct hsm_public *pub)
+{
+    const struct hsm_public *found = find_restriction(objects, pub);
+
+    return found != NULL ? hsm_public_copy(found, pub) : HSM_OK;
+}
+
+static hsm_rc find_public(struct hsm_session *s, struct hsm_objects *objects,
+                          size_t i)
 {
     struct hsm_object *o = &objects->v[i];
     const struct hsm_public *half = NULL;
@@ -280,4 +314,11 @@ hsm_rc hsm_objects_complete(struct hsm_session *s, struct hsm_objects *objects,
         TRY(search_half(s, objects->ctx, o, CKA_LABEL));
     }
     return HSM_OK;
+}
+
+hsm_rc hsm_objects_complete(struct hsm_session *s, struct hsm_objects *objects,
+                            size_t i)
+{
+    TRY(find_public(s, objects, i));
+    return restrict_key(objects, &objects->v[i].pub);
 }

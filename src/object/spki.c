@@ -377,6 +377,8 @@ hsm_rc hsm_public_from_spki(struct hsm_bytes der, struct hsm_public *out)
                         "the algorithm of the public key is not one that "
                         "is served");
     }
+    p.pss_only = p.kt->ckk == CKK_RSA
+        && !hsm_bytes_equal(oid, hsm_bytes_of(p.kt->oid, p.kt->oid_len));
     TRY(form->parse(algorithm, key, &p));
     TRY(hsm_buf_set(&p.spki, der));
     move(&p, out);
@@ -467,6 +469,7 @@ hsm_rc hsm_public_copy(const struct hsm_public *src, struct hsm_public *out)
     p.kt = src->kt;
     p.curve = src->curve;
     p.bits = src->bits;
+    p.pss_only = src->pss_only;
     move(&p, out);
     return HSM_OK;
 }

@@ -19,6 +19,7 @@ struct hsm_public {
     struct hsm_buf point;       /* EC: the point itself, not wrapped */
     const struct hsm_curve *curve;          /* EC, NULL: not a named one */
     unsigned int bits;          /* of the modulus, or of the curve's order */
+    bool pss_only;              /* RSA: published as id-RSASSA-PSS */
 };
 
 #define HSM_PUBLIC_INIT { .kt = NULL }
