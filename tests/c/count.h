@@ -161,4 +161,9 @@ void count_lie_install(CK_FUNCTION_LIST *list, const CK_FUNCTION_LIST *real);
 /* What this function hands out is to be a NULL. */
 bool count_lie_tells_null(enum count_index function);
 
+/* ---- count_x931.c: a mechanism that the module has not ---- */
+
+/* Likewise, where COUNT_X931 is set. */
+void count_x931_install(CK_FUNCTION_LIST *list, const CK_FUNCTION_LIST *real);
+
 #endif

@@ -584,6 +584,7 @@ void count_lie_install(CK_FUNCTION_LIST *list, const CK_FUNCTION_LIST *real)
     inner = *list;
     module = real;
     put_in_front(list);
+    count_x931_install(list, real);
     while (lacks != NULL && *lacks != '\0') {
         size_t len = strcspn(lacks, " ");
 

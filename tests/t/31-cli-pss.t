@@ -167,19 +167,19 @@ ok_alone('an RSA key', 'genpkey', '-algorithm', 'RSA', '-pkeyopt',
 import_key($_, $key, 'rsa', 'aa') for qw(all raw);
 my @x931 = ('-sigopt', 'rsa_padding_mode:x931');
 for my $row (
-    # mechanisms; refused where a pattern is there
-    ['raw RSA', 'raw', undef, undef],
-    ['raw RSA and more', 'all', undef, undef],
+    # what is feigned; refused where a pattern is there
+    ['raw RSA', 'raw', [], undef],
+    ['raw RSA and more', 'all', [], undef],
+    ['X9.31', 'all', [mechanisms => '0x1 0xb', x931 => 1], undef],
     # The token refuses what it offers: the other way is gone.
-    ['X9.31 and raw RSA', 'all', '0xb 0x3', undef],
-    ['PKCS#1 only', 'all', '0x1',
+    ['X9.31 in vain, and raw RSA', 'all', [mechanisms => '0xb 0x3'], undef],
+    ['PKCS#1 only', 'all', [mechanisms => '0x1'],
      qr/does not offer CKM_RSA_X9_31 nor CKM_RSA_X_509/],
-    ['no RSA', 'all', '0x1041',
+    ['no RSA', 'all', [mechanisms => '0x1041'],
      qr/does not offer CKM_RSA_X9_31 nor CKM_RSA_X_509/],
 ) {
-    my ($name, $kind, $mechanisms, $refusal) = @$row;
-    my $count = P11::Count->new($token{$kind}, defined $mechanisms
-                                ? (mechanisms => $mechanisms) : ());
+    my ($name, $kind, $feigned, $refusal) = @$row;
+    my $count = P11::Count->new($token{$kind}, @$feigned);
     my $how = { env => $count->token->conf_env };
     my $uri = $token{$kind}->uri(object => 'rsa');
     for my $md (qw(sha1 sha256 sha384 sha512)) {
