@@ -8,7 +8,7 @@
  */
 #include <openssl/ec.h>
 
-#include "tests/c/both_ways.h"
+#include "tests/c/ec_keys.h"
 #include "tests/c/spoiled.h"
 
 #define CURVES_MAX 128
@@ -28,21 +28,6 @@ struct curve {
 };
 
 /* ---- keys ---- */
-
-static EVP_PKEY *generate(OSSL_LIB_CTX *libctx, const char *query,
-                          OSSL_PARAM *params)
-{
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(libctx, "EC", query);
-    EVP_PKEY *key = NULL;
-
-    if (ctx == NULL || EVP_PKEY_keygen_init(ctx) <= 0
-        || EVP_PKEY_CTX_set_params(ctx, params) <= 0
-        || EVP_PKEY_generate(ctx, &key) <= 0) {
-        key = NULL;
-    }
-    EVP_PKEY_CTX_free(ctx);
-    return key;
-}
 
 static EVP_PKEY *on_token(const char *name)
 {
@@ -67,39 +52,6 @@ static EVP_PKEY *in_software(const char *name)
     };
 
     return generate(others, NULL, params);
-}
-
-/* Its point, in any form that the key writes. */
-static void point_of(EVP_PKEY *key, struct octets *point)
-{
-    if (EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_PUB_KEY,
-                                        point->p, sizeof(point->p),
-                                        &point->len) <= 0) {
-        point->len = 0;
-    }
-}
-
-/* A public key of this point. NULL: it cannot be one. */
-static EVP_PKEY *key_at(const char *query, const char *name,
-                        struct octets *point)
-{
-    OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME,
-                                         (char *)(uintptr_t)name, 0),
-        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point->p,
-                                          point->len),
-        OSSL_PARAM_construct_end()
-    };
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", query);
-    EVP_PKEY *key = NULL;
-
-    if (ctx == NULL || EVP_PKEY_fromdata_init(ctx) <= 0
-        || EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params) <= 0) {
-        key = NULL;
-    }
-    EVP_PKEY_CTX_free(ctx);
-    ERR_clear_error();
-    return key;
 }
 
 static void free_curve(struct curve *c)
@@ -353,25 +305,47 @@ static void refuse_peer(const struct curve *c, EVP_PKEY *bad,
     }
 }
 
-/* A point of another curve of that size: the next one in the list, or the
- * twist of Brainpool's. */
+/* Of every second x there is no y on the curve, but one on its twist. */
+static bool find_twisted(const struct curve *c, struct octets *point)
+{
+    EVP_PKEY *key = NULL;
+    unsigned int tries = 0;
+
+    point_of(c->public, point);
+    point->len = 1 + c->field_bytes;
+    point->p[0] = 2;
+    do {
+        EVP_PKEY_free(key);
+        point->p[point->len - 1]++;
+        key = key_at(DEFAULT, c->name, point);
+    } while (key != NULL && ++tries < 255);
+    EVP_PKEY_free(key);
+    return tries < 255;
+}
+
+/* A point of another curve of that size: the next one in the list. */
 static void refuse_peers(const struct curve *c, const char *next)
 {
     static const char *const queries[] = { DEFAULT, "provider=pkcs11" };
     EVP_PKEY *foreign = in_software(next), *bad;
     struct octets beside, other = { .len = 0 }, infinity = { { 0 }, 1 };
+    struct octets twisted;
     size_t i;
 
     point_of(c->public, &beside);
     beside.p[beside.len - 1] ^= 1;
     point_of(foreign, &other);
     refuse_peer(c, foreign, next);
+    ok(find_twisted(c, &twisted), "%s: an x of the twist", c->name);
     for (i = 0; i < N_OF(queries); i++) {
         bad = key_at(queries[i], c->name, &beside);
         refuse_peer(c, bad, "a point beside the curve");
         EVP_PKEY_free(bad);
         bad = key_at(queries[i], c->name, &other);
         refuse_peer(c, bad, "another curve's point");
+        EVP_PKEY_free(bad);
+        bad = key_at(queries[i], c->name, &twisted);
+        refuse_peer(c, bad, "a point of the twist");
         EVP_PKEY_free(bad);
         bad = key_at(queries[i], c->name, &infinity);
         refuse_peer(c, bad, "infinity");
@@ -520,8 +494,23 @@ static void do_curve(const struct curve *c, const char *next)
     }
 }
 
-/* Another curve, of the same field where the list has one. Some stand in it
- * twice, under WTLS's name too. */
+/* Some stand in the list twice, under WTLS's name too. */
+static bool is_same(const EC_GROUP *one, const EC_GROUP *two)
+{
+    BIGNUM *a = BN_new(), *b = BN_new(), *a2 = BN_new(), *b2 = BN_new();
+    bool same = EC_GROUP_get_curve(one, NULL, a, b, NULL) > 0
+                && EC_GROUP_get_curve(two, NULL, a2, b2, NULL) > 0
+                && BN_cmp(a, a2) == 0 && BN_cmp(b, b2) == 0;
+
+    BN_free(b2);
+    BN_free(a2);
+    BN_free(b);
+    BN_free(a);
+    return same;
+}
+
+/* Another curve, of the same field where the list has one: behind each of
+ * Brainpool's is its twist. */
 static const char *neighbour(const EC_builtin_curve *all, size_t n, size_t i)
 {
     EC_GROUP *own = EC_GROUP_new_by_curve_name(all[i].nid);
@@ -533,9 +522,7 @@ static const char *neighbour(const EC_builtin_curve *all, size_t n, size_t i)
 
         if (EC_GROUP_get_degree(g) == EC_GROUP_get_degree(own)
             && EC_GROUP_get_field_type(g) == EC_GROUP_get_field_type(own)
-            && all[(i + k) % n].nid != NID_sm2
-            && BN_cmp(EC_GROUP_get0_order(g), EC_GROUP_get0_order(own))
-               != 0) {
+            && all[(i + k) % n].nid != NID_sm2 && !is_same(g, own)) {
             name = OBJ_nid2sn(all[(i + k) % n].nid);
         }
         EC_GROUP_free(g);

@@ -37,13 +37,18 @@ static bool is_digest_info(const struct hsm_hash *h, const EVP_MD *md)
     const ASN1_OBJECT *oid;
     X509_SIG *sig;
     bool good = false;
+    int nid = EVP_MD_get_type(md);
 
+    /* libcrypto's DigestInfo with SM3 names the signature. */
+    if (nid == NID_sm3) {
+        nid = NID_sm3WithRSAEncryption;
+    }
     memcpy(der, h->digest_info, h->digest_info_len);
     sig = d2i_X509_SIG(NULL, &p, (long)(h->digest_info_len + h->bytes));
     if (sig != NULL) {
         X509_SIG_get0(sig, &algorithm, &digest);
         X509_ALGOR_get0(&oid, NULL, NULL, algorithm);
-        good = OBJ_obj2nid(oid) == EVP_MD_get_type(md)
+        good = OBJ_obj2nid(oid) == nid
                && (size_t)ASN1_STRING_length(digest) == h->bytes
                && p == der + h->digest_info_len + h->bytes;
     }
