@@ -9,6 +9,7 @@ use warnings;
 use Test::More;
 use P11::Cli;
 use P11::Count;
+use P11::Errors;
 use P11::Test;
 use P11::Token;
 
@@ -190,6 +191,13 @@ for my $row (['another generator', $other_g], ['another b', $other_b],
             'pkeyutl', '-sign', '-inkey', $plain, '-in', $digest, '-out',
             '/dev/null');
 }
+openssl_refuses(told("0x180=x$other_b"), 'parameters of no named curve',
+    [qr/CKR_CURVE_NOT_SUPPORTED/, qr/not those of a named curve/],
+    'pkeyutl', '-sign', '-inkey', $plain, '-in', $digest, '-out',
+    '/dev/null');
+openssl_refuses(\%how, 'a curve that tokens are not told', qr/"SM2"/, @want,
+    'group:SM2', '-pkeyopt', 'pkcs11_uri:' . $token->uri(object => 'none'),
+    '-out', '/dev/null');
 for my $row (['half a point', substr $point, 0, 64],
              ['a point of no form', '05' . substr $point, 2],
              ['infinity', '00'], ['no point', '']) {
@@ -234,6 +242,31 @@ for my $encoding (qw(explicit named_curve)) {
 openssl_fails(\%how, 'a form that is none', qr/./, 'pkey', '-in', $plain,
               '-pubout', '-ec_conv_form', 'short');
 
+# --- a secret that is not all of it ---
+
+my $k233 = $token->uri(object => 'k233');
+ok_openssl(\%how, 'K-233: made', @want, 'group:K-233', '-pkeyopt',
+           "pkcs11_uri:$k233", '-out', '/dev/null');
+openssl(alone(), qw(genpkey -algorithm EC -pkeyopt group:K-233 -out),
+        "$dir/peer.pem");
+openssl(alone(), 'pkey', '-in', "$dir/peer.pem", '-pubout', '-out',
+        "$dir/peer.pub");
+my @agree = ('pkeyutl', '-derive', '-inkey', $k233, '-peerkey',
+             "$dir/peer.pub", '-out', "$dir/ours");
+openssl_refuses(told('0x11=x' . 'ab' x 29), 'a secret that is cut off',
+                qr/cuts the shared secret to the 29 bytes/, @agree);
+# Zeros before it are none of it; more than zeros is wrong.
+ok_openssl(told('0x11=x0000' . '01' x 30), 'zeros before the secret', @agree);
+is(unpack('H*', slurp("$dir/ours")), '01' x 30, 'are taken away');
+ok_openssl(told('0x11=x' . '01' x 28), 'zeros that are missing', @agree);
+is(unpack('H*', slurp("$dir/ours")), '0000' . '01' x 28, 'are put there');
+for my $n (31, 21, 1) {
+    refused(told('0x11=x' . '01' x $n), "a secret of $n octets",
+            qr/shared secret has $n bytes, a coordinate has 30/, @agree);
+}
+refused(told('0x11=empty'), 'no secret', qr/does not give the shared secret/,
+        @agree);
+
 # A key that is made says how it is to be written.
 my $made = $token->uri(object => 'made');
 ok_openssl(\%how, 'made with a compressed point', @want, 'group:P-256',
@@ -246,4 +279,5 @@ is($reference->{out}, openssl(alone(), 'pkey', '-pubin', '-in',
 signs(\%how, 'made with a compressed point', "$dir/made.pem",
       public_key($token, 'made'));
 
+errors_are_on_page();
 done_testing();
