@@ -263,8 +263,6 @@ my @refusals = (
      'digest:sha256', '-pkeyopt', 'rsa_pss_saltlen:223', '-in', $input{32}],
     ['a hash without DigestInfo', qr/not allowed/, 'dgst', '-blake2b512',
      '-sign', $uri{rsa}, $data],
-    ['X9.31', qr{pkcs1, pss or none only}, 'dgst', '-sha256', '-sigopt',
-     'rsa_padding_mode:x931', '-sign', $uri{rsa}, $data],
     ['a padding of RSA for EC', qr/rsa_padding_mode/, 'dgst', '-sha256',
      '-sigopt', 'rsa_padding_mode:pss', '-sign', $uri{p256}, $data],
 );
