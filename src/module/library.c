@@ -188,13 +188,25 @@ static hsm_rc finalize(struct hsm_library *lib)
     return rc;
 }
 
+/* Nobody is left who was given one; who comes next brings their own. */
+static void forget_pins(struct hsm_library *lib)
+{
+    struct hsm_token *tok = hsm_token_first(lib);
+
+    for (; tok != NULL; tok = hsm_token_next(tok)) {
+        hsm_token_forget_pin(tok);
+    }
+}
+
 void hsm_library_release(struct hsm_library *lib)
 {
+    bool last;
     bool claimed;
 
     /* With the claim: who uses it anew meanwhile waits, and starts it. */
     hsm_lock(&lib->lock);
-    claimed = --lib->users == 0
+    last = --lib->users == 0;
+    claimed = last
         && lib->ours_in == this_process()
         && lib->loaded_in == this_process()
         && !hsm_gate_is_dead() && !hsm_gate_is_inside()
@@ -203,6 +215,9 @@ void hsm_library_release(struct hsm_library *lib)
         atomic_store(&lib->ready_in, 0u);
     }
     hsm_unlock(&lib->lock);
+    if (last) {
+        forget_pins(lib);
+    }
     if (claimed) {
         hsm_rc rc = finalize(lib);
 

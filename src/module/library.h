@@ -65,7 +65,8 @@ HSM_CHECKED hsm_rc hsm_library_use(const char *name, const char *path,
                                    const char *init_args,
                                    struct hsm_library **out);
 /* One user less; the last one finalises what we initialised, unless the
- * process is ending or this is another process than the one that did. */
+ * process is ending or this is another process than the one that did. PINs
+ * that opened its tokens are wiped in any case. */
 void hsm_library_release(struct hsm_library *lib);
 
 /*

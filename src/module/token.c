@@ -262,6 +262,17 @@ struct hsm_token *hsm_token_next(struct hsm_token *tok)
     return next;
 }
 
+void hsm_token_forget_pin(struct hsm_token *tok)
+{
+    struct hsm_secret *old;
+
+    hsm_lock(&tok->lock);
+    old = tok->login.pin;
+    tok->login.pin = NULL;
+    hsm_unlock(&tok->lock);
+    hsm_secret_free(old);       /* which takes a lock of its own */
+}
+
 /* Behind a module that only passes calls on, the token says who it is. */
 bool hsm_token_has_login_race(const struct hsm_token *tok)
 {

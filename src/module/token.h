@@ -77,6 +77,8 @@ HSM_CHECKED hsm_rc hsm_token_scan_failure(struct hsm_library *lib);
 /* The tokens ever seen in a library, one after the other; NULL at the end. */
 struct hsm_token *hsm_token_first(struct hsm_library *lib);
 struct hsm_token *hsm_token_next(struct hsm_token *tok);
+/* Wipes the PIN that opened it. */
+void hsm_token_forget_pin(struct hsm_token *tok);
 /* Processes that log in to it at the same moment disturb each other. */
 bool hsm_token_has_login_race(const struct hsm_token *tok);
 /* Has been seen since the library was initialised last. */

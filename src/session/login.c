@@ -190,17 +190,6 @@ static void keep_pin(struct hsm_context *ctx, struct hsm_token *tok,
     hsm_secret_free(old);
 }
 
-static void drop_pin(struct hsm_token *tok)
-{
-    struct hsm_secret *old;
-
-    hsm_lock(&tok->lock);
-    old = tok->login.pin;
-    tok->login.pin = NULL;
-    hsm_unlock(&tok->lock);
-    hsm_secret_free(old);
-}
-
 static hsm_rc login_as(struct hsm_context *ctx, struct hsm_session *s,
                        CK_USER_TYPE user, const struct hsm_cred *cred)
 {
@@ -220,7 +209,7 @@ static hsm_rc login_as(struct hsm_context *ctx, struct hsm_session *s,
     }
     hsm_secret_free(pin);
     if (hsm_class_of(rc) == HSM_CLASS_AUTH) {
-        drop_pin(s->tok);
+        hsm_token_forget_pin(s->tok);
     }
     return rc;
 }

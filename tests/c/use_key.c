@@ -12,6 +12,7 @@
  * step "alarm" says.
  */
 #include "tests/c/use_key.h"
+#include "tests/c/use_key_cipher.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -467,6 +468,8 @@ static const struct {
     { "derive", step_derive },  /* =N, with the first key */
     { "decrypt", step_decrypt },    /* =N, with the first key, of RSA */
     { "oaep", step_oaep },      /* =N, decrypted with the first key, of RSA */
+    { "open", step_open },      /* =oaep:FILE, =pkcs1:FILE, once */
+    { "agree", step_agree },    /* =FILE of the peer's public key, once */
     { "unverified", step_unverified },  /* signatures from here on */
     { "prepared", step_prepared },  /* threads from here on: one init each */
     { "pss", step_pss },        /* RSA signatures from here on */
