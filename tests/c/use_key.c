@@ -468,6 +468,7 @@ static const struct {
     { "derive", step_derive },  /* =N, with the first key */
     { "decrypt", step_decrypt },    /* =N, with the first key, of RSA */
     { "oaep", step_oaep },      /* =N, decrypted with the first key, of RSA */
+    { "encrypt", step_encrypt },    /* =N, with the first key, of RSA */
     { "open", step_open },      /* =oaep:FILE, =pkcs1:FILE, once */
     { "agree", step_agree },    /* =FILE of the peer's public key, once */
     { "unverified", step_unverified },  /* signatures from here on */

@@ -10,6 +10,25 @@
 
 #include "tests/c/use_key.h"
 
+/* With the public half of the first key, as it was loaded. */
+static bool step_encrypt(struct worker *w, const struct step *s)
+{
+    unsigned char out[SIGNATURE_MAX];
+    EVP_PKEY_CTX *ctx = w->n_keys > 0
+        ? EVP_PKEY_CTX_new_from_pkey(w->ctx, w->key[0].own, NULL) : NULL;
+    bool good = ctx != NULL && EVP_PKEY_encrypt_init(ctx) == 1;
+
+    for (unsigned int i = 0; good && i < number(s->arg, 0, 1); i++) {
+        size_t n = sizeof(out);
+
+        good = EVP_PKEY_encrypt(ctx, out, &n, (const unsigned char *)"text",
+                                4) == 1
+               && n == (size_t)EVP_PKEY_get_size(w->key[0].own);
+    }
+    EVP_PKEY_CTX_free(ctx);
+    return good || fail("encryption failed", "");
+}
+
 /* What is in a file, at most size octets; 0 where it cannot be read. */
 static size_t contents(const char *name, unsigned char *out, size_t size)
 {
