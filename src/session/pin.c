@@ -68,7 +68,11 @@ static hsm_rc check_pin(const char *text, size_t len, const char *what)
     if (len > HSM_SECRET_MAX) {
         return too_long(what);
     }
-    if (memchr(text, '\0', len) != NULL || memchr(text, '\n', len) != NULL) {
+    if (memchr(text, '\0', len) != NULL) {
+        return refused("what comes from %s is no text: it has a NUL octet",
+                       what);
+    }
+    if (memchr(text, '\n', len) != NULL) {
         return refused("what comes from %s is more than one line", what);
     }
     return HSM_OK;

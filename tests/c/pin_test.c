@@ -134,7 +134,7 @@ static void test_files(void)
     refuses(in_scratch("", "newline"), false, "empty");
     refuses(in_scratch("", "two"), false, "more than one line");
     refuses(in_scratch("", "lines"), false, "more than one line");
-    refuses(in_scratch("", "nul"), false, "more than one line");
+    refuses(in_scratch("", "nul"), false, "NUL octet");
     refuses(in_scratch("", "over"), false, "longer than 255");
     refuses(in_scratch("", "overlf"), false, "longer than 255");
     refuses(in_scratch("", "overcrlf"), false, "longer than 255");

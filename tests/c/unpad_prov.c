@@ -9,6 +9,8 @@
  *                           every branch and address that depends on it
  *   unpad_prov cases        names of cases: those alike in the part before
  *                           the dot must not differ
+ *   unpad_prov many KIND SEED   so many encodings, at random but for what makes
+ *                           some of them good; prints how many were
  */
 #include <stdlib.h>
 #include <string.h>
@@ -256,6 +258,68 @@ static int measure(const char *name)
     return r.ok ? 0 : 1;
 }
 
+#define MANY 400
+
+/* xorshift32: the same for the same seed. */
+static unsigned int random_of(unsigned int *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 17;
+    *state ^= *state << 5;
+    return *state;
+}
+
+/* Half of them have the first two octets that are wanted, and half of these
+ * have a premaster secret, or are well-made for OAEP. */
+static bool make_random(struct run *r, enum kind kind, unsigned int *state)
+{
+    unsigned int how = random_of(state) % 4;
+    size_t i;
+
+    for (i = 0; i < EM; i++) {
+        r->em[i] = (unsigned char)(random_of(state) >> 8);
+    }
+    if (kind == OAEP && how > 1) {
+        return make_oaep(&oaep_cases[random_of(state) % N(oaep_cases)], r->em);
+    }
+    if (how > 0) {
+        r->em[0] = 0;
+        r->em[1] = 2;
+    }
+    for (i = 2; i < EM && how > 1; i++) {
+        r->em[i] |= 1;
+    }
+    if (how > 1) {
+        r->em[how == 2 ? 2 + random_of(state) % (EM - 2) : EM - 49] = 0;
+        r->em[EM - 48] = 3;
+        r->em[EM - 47] = 3;
+    }
+    return true;
+}
+
+static int measure_many(const char *name, const char *seed)
+{
+    struct prov_ctx ctx = { .secret = "a secret of thirty-two octets." };
+    struct run r = { .ctx = &ctx };
+    unsigned int state = (unsigned int)strtoul(seed, NULL, 10) | 1, good = 0;
+    enum kind kind;
+
+    if (!make_case(name, &r, &kind)) {
+        return 2;
+    }
+    run_case(&r, kind);
+    for (int i = 0; i < MANY; i++) {
+        if (!make_random(&r, kind, &state)) {
+            return 1;
+        }
+        memset(r.out, 'r', EM);
+        measured(&r, kind);
+        good += kind == TLS ? r.out[0] == 3 : (unsigned int)(r.u.good & 1);
+    }
+    printf("good %u\n", good);
+    return 0;
+}
+
 static int list(void)
 {
     size_t i;
@@ -429,6 +493,9 @@ int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "case") == 0) {
         return measure(argv[2]);
+    }
+    if (argc == 4 && strcmp(argv[1], "many") == 0) {
+        return measure_many(argv[2], argv[3]);
     }
     if (argc == 2 && strcmp(argv[1], "cases") == 0) {
         return list();

@@ -29,6 +29,25 @@ like($program, qr/GNU_RELRO/, 'its tables are read-only (relro)');
 unlike($program, qr/GNU_STACK.*RWE/, 'its stack is not executable');
 unlike($dynamic, qr/TEXTREL/, 'its code needs no relocation');
 
+unlike($program, qr/^\s*LOAD\s.*\bRWE\b/m,
+    'nothing is writable and executable');
+unlike($dynamic, qr/\((?:RPATH|RUNPATH)\)/,
+    'it looks for libraries where the system does');
+like($program, qr/GNU_STACK/, 'it says what stack it needs');
+
+# What the compiler was asked for, seen in what it uses of the C library.
+my $uses = run('nm', '-D', '-u', $module)->{out};
+like($uses, qr/\b__stack_chk_fail\b/, 'its stack is watched (protector)');
+my ($flags) = slurp(builddir() . '/Makefile') =~ /^CFLAGS\s*=(.*)/m;
+SKIP: {
+    skip('it was built without optimisation', 1) if $flags !~ /-O[123s]/;
+    skip('the sanitizers replace that', 1) if length sanitizer();
+    like($uses, qr/\b__\w+_chk\b/, 'sizes of buffers are checked (fortify)');
+}
+unlike($uses, qr/\b(?:gets|strcpy|strcat|sprintf|system|popen|mktemp|tmpnam
+                      |exec\w*|posix_spawn\w*)(?:@|\b)/x,
+    'no function without bounds, and none that runs a command');
+
 my @needed = $dynamic =~ /NEEDED.*\[([^\]]+)\]/g;
 ok(!(grep { /^libssl\b/ } @needed), 'it does not need libssl')
     or diag("needed: @needed");
