@@ -13,7 +13,6 @@ use P11::Count ();
 use P11::Daemon ();
 use P11::Test ();
 use P11::Token ();
-use Test::More ();
 
 # P11::Site->new: a token with the keys "rsa" and "ec". Skips the recipe where
 # there is no SoftHSM.
