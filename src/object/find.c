@@ -98,3 +98,53 @@ void hsm_handles_clear(struct hsm_handles *hs)
     hs->h = NULL;
     hs->n = 0;
 }
+
+struct place {
+    CK_OBJECT_HANDLE h;
+    size_t at;
+};
+
+static int by_handle(const void *a, const void *b)
+{
+    const struct place *x = a;
+    const struct place *y = b;
+
+    if (x->h != y->h) {
+        return x->h < y->h ? -1 : 1;
+    }
+    return x->at < y->at ? -1 : 1;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct place *x = a;
+    const struct place *y = b;
+
+    return x->at < y->at ? -1 : 1;
+}
+
+hsm_rc hsm_handles_unique(struct hsm_handles *hs)
+{
+    struct place *sorted = calloc(hs->n + 1, sizeof(*sorted));
+    size_t n = 0;
+
+    if (sorted == NULL) {
+        return hsm_fail_rv(CKR_HOST_MEMORY, "hsm_find");
+    }
+    for (size_t i = 0; i < hs->n; i++) {
+        sorted[i] = (struct place){ hs->h[i], i };
+    }
+    qsort(sorted, hs->n, sizeof(*sorted), by_handle);
+    for (size_t i = 0; i < hs->n; i++) {
+        if (i == 0 || sorted[i].h != sorted[i - 1].h) {
+            sorted[n++] = sorted[i];
+        }
+    }
+    qsort(sorted, n, sizeof(*sorted), by_place);
+    for (size_t i = 0; i < n; i++) {
+        hs->h[i] = sorted[i].h;
+    }
+    hs->n = n;
+    free(sorted);
+    return HSM_OK;
+}

@@ -21,5 +21,7 @@ struct hsm_handles {
 HSM_CHECKED hsm_rc hsm_find(struct hsm_session *s, struct hsm_attrs *tmpl,
                             size_t limit, struct hsm_handles *out);
 void hsm_handles_clear(struct hsm_handles *hs);
+/* Leaves each handle once, in the order in which they came first. */
+HSM_CHECKED hsm_rc hsm_handles_unique(struct hsm_handles *hs);
 
 #endif

@@ -63,6 +63,7 @@ static hsm_rc find(struct hsm_walk *w, struct hsm_session *s)
     }
     TRY(hsm_attrs_add_ulong(&tmpl, CKA_CLASS, kinds[w->kind].cls));
     TRY(hsm_find(s, &tmpl, 0, &found));
+    TRY(hsm_handles_unique(&found));
     /* What cannot be found may only be hidden: hsm_run() knows where. */
     if (found.n == 0 && w->load.logged_in
         && kinds[w->kind].kind == HSM_WANT_PRIVATE) {
