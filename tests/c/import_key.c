@@ -193,8 +193,9 @@ static const char *create(struct token *tok, EVP_PKEY *key,
     return wrong;
 }
 
-/* "RSA 2048", "EC prime256v1", "X25519". */
-static void name_kind(const EVP_PKEY *key, char *out, size_t size)
+/* "RSA 2048", "EC prime256v1", "X25519". False: a key that is no business of
+ * ours, not of RSA, or not on a named curve. */
+static bool name_kind(const EVP_PKEY *key, char *out, size_t size)
 {
     const char *type = EVP_PKEY_get0_type_name(key);
     char group[80];
@@ -208,8 +209,10 @@ static void name_kind(const EVP_PKEY *key, char *out, size_t size)
                    NULL)) {
         (void)snprintf(out, size, "EC %s", group);
     } else {
-        (void)snprintf(out, size, "EC without a name");
+        (void)snprintf(out, size, "EC on a curve without a name");
+        return false;
     }
+    return is_rsa(key) || EVP_PKEY_is_a(key, "EC");
 }
 
 /* The public half as the file has it, which says how its point is written. */
@@ -236,12 +239,12 @@ static void move(struct token *tok, EVP_PKEY *key)
     char *text = public_text(key);
     const char *wrong = "not for this token";
     char kind[100];
+    const bool ours = name_kind(key, kind, sizeof(kind));
 
     tok->count++;
-    name_kind(key, kind, sizeof(kind));
     if (text == NULL) {
         wrong = "without a public half";
-    } else if (is_rsa(key) || EVP_PKEY_is_a(key, "EC")) {
+    } else if (ours) {
         wrong = create(tok, key, id);
     }
     if (wrong != NULL) {

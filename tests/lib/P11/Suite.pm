@@ -41,6 +41,7 @@ sub env {
     my ($self, $top) = @_;
     my $build = $self->build;
     return (SRCTOP => $top, BLDTOP => $build, PERL => $^X, EXE_EXT => '',
+            NO_FIPS => 1,
             LD_LIBRARY_PATH => $build, OPENSSL_CONF => "$top/apps/openssl.cnf",
             OPENSSL_CONF_INCLUDE => "$build/test",
             OPENSSL_MODULES => "$build/providers",

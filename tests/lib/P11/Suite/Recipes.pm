@@ -17,7 +17,8 @@ use P11::Suite::Tap;
 use P11::Test ();
 
 # smime is in the recipe of cms.
-my @commands = qw(rsa ec genrsa dgst pkeyutl req x509 verify cms tsa ocsp);
+my @commands = qw(rsa ec genrsa dgst pkeyutl rsapss rsaoaep spkac req x509
+                  x509_check_cert_pkey verify cms tsa ocsp);
 # Configurations that leave the default provider out, or that are tests
 # themselves; and those without providers, which are read beside another.
 my $not_ours = qr{fips|null|nocache|provider_internal|test_includes|/ct/};
@@ -55,7 +56,9 @@ sub run {
     for my $recipe (@recipes) {
         $self->one($recipe, $env);
     }
-    $self->done($count, $in_token ? (demanded => [qw(C_Sign C_Decrypt)])
+    $self->done($count, $in_token
+                ? (demanded => [qw(C_Sign C_Decrypt C_DeriveKey
+                                   C_GenerateKeyPair)])
                 : (untouched => 1));
     return;
 }
@@ -83,6 +86,13 @@ sub move_keys {
                                  sub { return $keys->replaced($_[0]) });
     $overlay->change(qr{recipes/[^/]*\.t$}, sub {
         return $_[0] =~ s/^\s*\$ENV\{OPENSSL_TEST_LIBCTX\}.*$//mgr;
+    });
+    # What this one generates is generated in the token.
+    my $uri = $token->uri;
+    $overlay->change(qr{recipes/\d+-test_genrsa\.t$}, sub {
+        return $_[0]
+            =~ s/('genpkey',)/$1 '-propquery', '?provider=pkcs11',/gr
+            =~ s/('-algorithm', 'RSA')/$1, '-pkeyopt', 'pkcs11_uri:$uri'/gr;
     });
     my ($kinds, $left) = $keys->summary;
     $self->note("files with keys in the token: $files");
