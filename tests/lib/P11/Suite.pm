@@ -10,6 +10,7 @@ package P11::Suite;
 use strict;
 use warnings;
 
+use Fcntl qw(:flock);
 use File::Path ();
 use P11::Count;
 use P11::Suite::Listed;
@@ -24,7 +25,11 @@ sub new {
     my $logs = P11::Test::builddir() . "/check-openssl.logs/$name";
     File::Path::remove_tree($logs);
     File::Path::make_path($logs);
-    return bless { name => $name, home => $home, version => $version,
+    # One of a kind at a time: its folders below HOME have fixed names.
+    open my $lock, '>', "$home/$name.lock" or die "$home/$name.lock: $!\n";
+    flock $lock, LOCK_EX or die "$home/$name.lock: $!\n";
+    return bless { lock => $lock, name => $name, home => $home,
+                   version => $version,
                    source => "$home/source", build => "$home/build",
                    logs => $logs, passed => 0, failed => [], listed => [],
                    broken => 0, calls => {}, notes => [],
@@ -134,6 +139,7 @@ sub done {
     my ($self, $count, %how) = @_;
     my $calls = $count->read;
     $self->{calls} = $calls;
+    $self->note("wrong without us, too: $self->{broken}") if $self->{broken};
     for my $function ($ENV{P11_ONLY} ? () : @{ $how{demanded} // [] }) {
         next if $calls->{$function};
         push @{ $self->{failed} }, "the token did no $function";
