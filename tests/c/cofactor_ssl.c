@@ -18,6 +18,7 @@
 
 struct curve {
     OSSL_LIB_CTX *libctx;
+    OSSL_PROVIDER *null;        /* of the default library context */
     EVP_PKEY *token;
     EC_GROUP *group;
     BN_CTX *bn;
@@ -195,8 +196,8 @@ static void nothing(struct curve *c, const EC_POINT *low)
 static bool set_up(struct curve *c, char **argv)
 {
     c->libctx = OSSL_LIB_CTX_new();
-    if (OSSL_PROVIDER_load(NULL, "null") == NULL
-        || !OSSL_LIB_CTX_load_config(c->libctx, argv[2])) {
+    c->null = OSSL_PROVIDER_load(NULL, "null");
+    if (c->null == NULL || !OSSL_LIB_CTX_load_config(c->libctx, argv[2])) {
         return false;
     }
     c->token = key_of_uri_in(c->libctx, argv[1]);
@@ -237,5 +238,6 @@ int main(int argc, char **argv)
     BN_CTX_free(c.bn);
     EVP_PKEY_free(c.token);
     OSSL_LIB_CTX_free(c.libctx);
+    OSSL_PROVIDER_unload(c.null);
     return tap_done();
 }
