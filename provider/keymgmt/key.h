@@ -7,8 +7,9 @@
  * public half, for a software key all of it. It answers every question about
  * public values, so that answers are the default provider's, byte for byte.
  *
- * Reference counted, immutable once it is handed out, but for set_params of a
- * software key. A software key's private part never leaves.
+ * Reference counted, immutable once it is handed out, but for set_params: of a
+ * software key anything, of a token key how soft is written and agreed with. A
+ * software key's private part never leaves.
  */
 #ifndef PROV_KEY_H
 #define PROV_KEY_H
