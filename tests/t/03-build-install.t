@@ -47,7 +47,7 @@ my @others = ("$modulesdir/legacy.so", "$docdir/local.txt");
 my @ours = ("$modulesdir/pkcs11.so", (map { "$docdir/$_" }
             qw(NEWS.md README.md SECURITY.md apache.conf curlrc errors.md
                haproxy.cfg nginx.cnf nginx.conf openssl.cnf postgresql.conf
-               stunnel.conf tokens.md)),
+               reliability.md stunnel.conf tokens.md)),
     "$mandir/man5/provider-pkcs11.cnf.5", "$mandir/man7/provider-pkcs11.7");
 
 for my $time (qw(once again)) {

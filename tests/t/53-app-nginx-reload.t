@@ -56,7 +56,9 @@ sub under_load {
     is($calls->{C_Sign}, $served + $more, 'one C_Sign for each');
     is($calls->{C_SignInit}, $served + $more, 'after one C_SignInit');
 
-    my $began = $calls->{C_Initialize} // 0;
+    # SoftHSM misses a token that another process writes at that moment, and is
+    # started anew then.
+    my $began = ($calls->{C_Initialize} // 0) - ($calls->{C_Finalize} // 0);
     my $others = 0;
     $others += $calls->{$_} for grep { !/^C_(?:Sign|SignInit|GetInfo)$|List$/ }
         keys %$calls;
