@@ -475,6 +475,7 @@ hsm_rc prov_conf_judge(const struct prov_conf *c, struct hsm_settings *out)
     set_number(c, PROV_SET_MAX_SESSIONS, &out->max_sessions);
     set_number(c, PROV_SET_WAIT_MS, &out->wait_ms);
     out->cache_keys = tristate_of(c, PROV_SET_CACHE_KEYS);
+    set_number(c, PROV_SET_CALL_TIMEOUT, &out->call_timeout_ms);
     out->close_at_exit = tristate_of(c, PROV_SET_CLOSE_AT_EXIT);
     out->remote = tristate_of(c, PROV_SET_REMOTE);
     return HSM_OK;

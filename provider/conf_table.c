@@ -44,6 +44,13 @@ const struct prov_setting prov_settings[PROV_SETTINGS] = {
     [PROV_SET_WAIT_MS] = NUMBER("wait-ms", 1, 3600000, "30000",
         "Milliseconds to wait at most for a session, a login or a token that "
         "is being restarted."),
+    [PROV_SET_CALL_TIMEOUT] = NUMBER("call-timeout", 0, 3600000, "0",
+        "Milliseconds that one call into the module may take; 0: any time. "
+        "With a limit calls are made by threads of their own: one that does "
+        "not return is left behind with its thread and session, and the "
+        "application gets an error. Allow for what is slow: key generation, "
+        "and a PIN that is typed at the device. The first to load a module in "
+        "a process decides."),
     [PROV_SET_ENV] = {
         NAME("env"), PROV_SETTING_ENVIRONMENT, NULL, 0, 0, NULL,
         "Environment variables that the module needs, NAME or NAME=VALUE, "

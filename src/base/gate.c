@@ -13,6 +13,8 @@
 
 /* How long fork() and exit() wait for the calls in flight. */
 #define GATE_DEADLINE_MS 1000u
+/* And for those that are not expected back: they may be on their way. */
+#define GIVEN_UP_MS 250u
 
 enum { GATE_OPEN, GATE_SHUT, GATE_DEAD };
 
@@ -20,18 +22,20 @@ enum { GATE_OPEN, GATE_SHUT, GATE_DEAD };
  * A thread's mark. Marks are never freed, only handed on to another thread, so
  * the list can be walked without a lock. One mark a cache line.
  */
-struct mark {
+struct hsm_gate_mark {
     atomic_bool inside;
+    atomic_bool given_up;       /* inside, and nobody waits for it any more */
     atomic_bool used;
-    struct mark *next;
+    struct hsm_gate_mark *next;
 } __attribute__((aligned(64)));
 
-static _Atomic(struct mark *) marks;
-static __thread struct mark *my_mark;
+static _Atomic(struct hsm_gate_mark *) marks;
+static __thread struct hsm_gate_mark *my_mark;
 static pthread_key_t mark_key;
 static atomic_int gate_state;
 static struct hsm_lock gate_lock;       /* its condition: the gate opened */
 static pthread_t shutter;               /* (gate_lock) who has shut it */
+static __thread const struct hsm_gate_use *my_use;  /* of a timed call */
 static __thread bool forking_shut;      /* between prepare and the others */
 static _Atomic(void (*)(void)) exit_closing;
 static _Atomic(void (*)(void)) around_before;
@@ -40,16 +44,18 @@ static pthread_once_t setup_once = PTHREAD_ONCE_INIT;
 
 static void mark_release(void *arg)
 {
-    struct mark *m = arg;
+    struct hsm_gate_mark *m = arg;
 
     my_mark = NULL;
     atomic_store(&m->inside, false);
+    atomic_store(&m->given_up, false);
     atomic_store(&m->used, false);
 }
 
-static struct mark *mark_reuse(void)
+static struct hsm_gate_mark *mark_reuse(void)
 {
-    for (struct mark *m = atomic_load(&marks); m != NULL; m = m->next) {
+    for (struct hsm_gate_mark *m = atomic_load(&marks); m != NULL;
+         m = m->next) {
         bool unused = false;
 
         if (atomic_compare_exchange_strong(&m->used, &unused, true)) {
@@ -59,9 +65,9 @@ static struct mark *mark_reuse(void)
     return NULL;
 }
 
-static struct mark *mark_of_thread(void)
+static struct hsm_gate_mark *mark_of_thread(void)
 {
-    struct mark *m = my_mark;
+    struct hsm_gate_mark *m = my_mark;
 
     if (m != NULL) {
         return m;
@@ -73,6 +79,7 @@ static struct mark *mark_of_thread(void)
             return NULL;
         }
         atomic_init(&m->inside, false);
+        atomic_init(&m->given_up, false);
         atomic_init(&m->used, true);
         m->next = atomic_load(&marks);
         while (!atomic_compare_exchange_weak(&marks, &m->next, m)) {
@@ -96,29 +103,70 @@ bool hsm_gate_is_inside(void)
         && atomic_load_explicit(&my_mark->inside, memory_order_relaxed);
 }
 
+const struct hsm_gate_use *hsm_gate_use_now(void)
+{
+    return my_use;
+}
+
+struct hsm_gate_mark *hsm_gate_work_mark(void)
+{
+    return mark_of_thread();
+}
+
+void hsm_gate_work_begin(struct hsm_gate_mark *m)
+{
+    atomic_store(&m->given_up, false);
+    atomic_store(&m->inside, true);
+}
+
+void hsm_gate_work_give_up(struct hsm_gate_mark *m)
+{
+    atomic_store(&m->given_up, true);
+}
+
+bool hsm_gate_work_resume(struct hsm_gate_mark *m)
+{
+    atomic_store(&m->given_up, false);
+    return atomic_load(&gate_state) == GATE_OPEN;
+}
+
+void hsm_gate_work_end(struct hsm_gate_mark *m)
+{
+    atomic_store(&m->inside, false);
+}
+
 bool hsm_gate_is_dead(void)
 {
     return atomic_load(&gate_state) == GATE_DEAD;
 }
 
-/* No mark but this thread's is up. */
-static bool others_are_out(void)
+/* Marks of other threads that are up; *all_given_up: none of them is worth
+ * waiting for long. */
+static unsigned int others_inside(bool *all_given_up)
 {
-    for (struct mark *m = atomic_load(&marks); m != NULL; m = m->next) {
+    unsigned int n = 0;
+
+    *all_given_up = true;
+    for (struct hsm_gate_mark *m = atomic_load(&marks); m != NULL;
+         m = m->next) {
         if (m != my_mark && atomic_load(&m->inside)) {
-            return false;
+            *all_given_up = *all_given_up && atomic_load(&m->given_up);
+            n++;
         }
     }
-    return true;
+    return n;
 }
 
 static bool wait_for_others(unsigned int deadline_ms)
 {
     hsm_deadline_ms deadline = hsm_deadline(deadline_ms);
+    hsm_deadline_ms patience = hsm_deadline(GIVEN_UP_MS);
     struct timespec nap = { 0, 20000 };
+    bool all_given_up = false;
 
-    while (!others_are_out()) {
-        if (hsm_now_ms() >= deadline) {
+    while (others_inside(&all_given_up) > 0) {
+        if (hsm_now_ms() >= (all_given_up && patience < deadline
+                             ? patience : deadline)) {
             return false;
         }
         (void)nanosleep(&nap, NULL);
@@ -146,8 +194,8 @@ bool hsm_gate_shut(unsigned int deadline_ms)
     hsm_unlock(&gate_lock);
     out = wait_for_others(deadline_ms);
     if (!out) {
-        hsm_log(HSM_LOG_WARN, "a thread is still inside a module after %u ms",
-                deadline_ms);
+        hsm_log(HSM_LOG_WARN, "a thread is still inside a module (waited at "
+                "most %u ms)", deadline_ms);
     }
     errno = saved_errno;
     return out;
@@ -185,9 +233,11 @@ static void after_fork_parent(void)
 
 static void after_fork_child(void)
 {
-    for (struct mark *m = atomic_load(&marks); m != NULL; m = m->next) {
+    for (struct hsm_gate_mark *m = atomic_load(&marks); m != NULL;
+         m = m->next) {
         if (m != my_mark) {
             atomic_store(&m->inside, false);
+            atomic_store(&m->given_up, false);
             atomic_store(&m->used, false);
         }
     }
@@ -259,7 +309,7 @@ static enum way wait_for_gate(void)
 }
 
 /* Puts the mark up with the gate open, or shut by this thread. */
-static bool pass(struct mark *m)
+static bool pass(struct hsm_gate_mark *m)
 {
     enum way way = WAY_TRY_AGAIN;
 
@@ -290,6 +340,15 @@ static void guard_pipe(struct hsm_gate_frame *f)
         pthread_sigmask(SIG_BLOCK, &pipe_set, &f->old_mask) == 0;
 }
 
+/* What few modules need. A call by a worker cannot raise SIGPIPE here. */
+static void prepare(const struct hsm_gate_use *use, struct hsm_gate_frame *f)
+{
+    my_use = use;
+    if (use->guard_sigpipe && use->limit_ms == 0) {
+        guard_pipe(f);
+    }
+}
+
 static void unguard_pipe(const struct hsm_gate_frame *f)
 {
     if (!f->pipe_was_pending) {
@@ -316,7 +375,7 @@ static unsigned long long now_ns(void)
 
 bool hsm_gate_enter(const struct hsm_gate_use *use, struct hsm_gate_frame *f)
 {
-    struct mark *m = mark_of_thread();
+    struct hsm_gate_mark *m = mark_of_thread();
     void (*before)(void);
 
     f->saved_errno = errno;
@@ -335,8 +394,8 @@ bool hsm_gate_enter(const struct hsm_gate_use *use, struct hsm_gate_frame *f)
         before();
         f->after = atomic_load_explicit(&around_after, memory_order_relaxed);
     }
-    if (use->guard_sigpipe) {
-        guard_pipe(f);
+    if (use->is_special) {
+        prepare(use, f);
     }
     if (hsm_log_is_on(HSM_LOG_CALL)) {
         f->started_ns = now_ns();
@@ -356,6 +415,15 @@ static hsm_rc not_entered(const struct hsm_gate_frame *f)
     return hsm_fail_rv(CKR_HOST_MEMORY, f->name);
 }
 
+static __attribute__((noinline)) hsm_rc
+failed(const struct hsm_gate_frame *f, CK_RV rv)
+{
+    if (rv == HSM_E_CALL_TIMEOUT) {
+        return (hsm_rc){ rv, f->name };     /* worker.c has said more */
+    }
+    return hsm_fail_rv(rv, f->name);
+}
+
 hsm_rc hsm_gate_leave(struct hsm_gate_frame *f, CK_RV rv)
 {
     if (!f->entered) {
@@ -373,8 +441,5 @@ hsm_rc hsm_gate_leave(struct hsm_gate_frame *f, CK_RV rv)
     }
     atomic_store_explicit(&my_mark->inside, false, memory_order_release);
     errno = f->saved_errno;
-    if (rv != CKR_OK) {
-        return hsm_fail_rv(rv, f->name);
-    }
-    return HSM_OK;
+    return rv == CKR_OK ? HSM_OK : failed(f, rv);
 }

@@ -24,7 +24,10 @@
 
 /* What a module's calls need; embedded in struct hsm_library. */
 struct hsm_gate_use {
+    bool is_special;            /* one of the following is set */
     bool guard_sigpipe;
+    unsigned int limit_ms;      /* of a call; 0: none. See timed.h */
+    const CK_FUNCTION_LIST *real;   /* the module's own; NULL without limit */
 };
 
 /* What is put back when the call returns. */
@@ -59,6 +62,24 @@ bool hsm_gate_is_dead(void);
 /* Enter and leave by hsm_call() only. False: dead or re-entered, not inside. */
 bool hsm_gate_enter(const struct hsm_gate_use *use, struct hsm_gate_frame *f);
 hsm_rc hsm_gate_leave(struct hsm_gate_frame *f, CK_RV rv);
+
+/* What the call that this thread is in the middle of needs: for timed.c, whose
+ * functions are called instead of the module's. */
+const struct hsm_gate_use *hsm_gate_use_now(void);
+
+/*
+ * A thread that makes calls for others (worker.c) does not pass the gate: the
+ * one it works for has. It has a mark of its own, which stays up when the other
+ * one gives up waiting. NULL on memory failure. A mark given up counts, but is
+ * not waited for as long. False: the gate is shut, no call may follow the one
+ * that has come back.
+ */
+struct hsm_gate_mark;
+struct hsm_gate_mark *hsm_gate_work_mark(void);
+void hsm_gate_work_begin(struct hsm_gate_mark *m);
+void hsm_gate_work_give_up(struct hsm_gate_mark *m);
+bool hsm_gate_work_resume(struct hsm_gate_mark *m);
+void hsm_gate_work_end(struct hsm_gate_mark *m);
 
 /*
  * Shuts the gate for all threads but this one, and waits for those inside, at

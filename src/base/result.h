@@ -50,6 +50,7 @@ typedef struct {
 #define HSM_E_KEY_USE       HSM_RV(21)  /* the key does not permit this use */
 #define HSM_E_PARAMETER     HSM_RV(22)  /* what a key is to be is wrong */
 #define HSM_E_CANCELLED     HSM_RV(23)  /* the application did not go on */
+#define HSM_E_CALL_TIMEOUT  HSM_RV(24)  /* a call did not come back in time */
 
 /* What to do about a failure; hsm_op_once() and login are steered by it. */
 enum hsm_class {

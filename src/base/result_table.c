@@ -249,6 +249,9 @@ static const struct hsm_ckr rows[] = {
         "nothing was created; correct it and try again"),
     OWN(CANCELLED, FATAL, "cancelled",
         "nothing was created"),
+    OWN(CALL_TIMEOUT, FATAL, "call timed out",
+        "do its device and its server answer? allow more by "
+        "pkcs11-module-call-timeout"),
 };
 
 const struct hsm_ckr *hsm_ckr_rows(size_t *n)

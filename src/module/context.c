@@ -275,6 +275,7 @@ static struct hsm_library_hooks library_hooks(struct hsm_context *ctx)
         .before_init = before_init,
         .arg = ctx,
         .wait_ms = ctx->settings.wait_ms,
+        .call_timeout_ms = ctx->settings.call_timeout_ms,
         .remote = ctx->settings.remote,
         .close_at_exit = ctx->settings.close_at_exit,
     };

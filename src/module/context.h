@@ -39,6 +39,7 @@ struct hsm_settings {
     unsigned int max_sessions;  /* per token; 0: the token's own limit */
     unsigned int wait_ms;       /* for a session, a login, a recovery */
     enum hsm_tristate cache_keys;           /* auto: by quirk */
+    unsigned int call_timeout_ms;           /* for one call; 0: for ever */
     enum hsm_tristate close_at_exit;
     enum hsm_tristate remote;   /* guard SIGPIPE: auto by quirk */
 };

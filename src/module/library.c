@@ -10,12 +10,16 @@
 #include <unistd.h>
 
 #include "src/base/log.h"
+#include "src/base/timed.h"
+#include "src/base/worker.h"
 #include "src/module/loading.h"
 #include "src/module/quirk.h"
 #include "src/module/token.h"
 
 /* How long C_Finalize waits for calls in flight. */
 #define FINALIZE_DEADLINE_MS 1000u
+/* How long the process waits for each call when it ends. */
+#define EXIT_CALL_MS 1000u
 
 static struct hsm_lock registry_lock;
 static struct hsm_library *registry;    /* (registry_lock) */
@@ -70,12 +74,29 @@ static struct hsm_library *next_of(const struct hsm_library *lib)
     return next;
 }
 
+/* From now on, calls of this library end after so long. Nobody else may be
+ * calling it. */
+static void limit_calls(struct hsm_library *lib, unsigned int limit_ms)
+{
+    if (limit_ms == 0 || lib->gate.limit_ms != 0) {
+        return;
+    }
+    lib->gate.real = lib->f;
+    lib->gate.limit_ms = limit_ms;
+    lib->gate.is_special = true;
+    hsm_timed_list(lib->f, &lib->timed);
+    lib->f = &lib->timed;
+}
+
+/* A server that is frozen must not hold the process: the gate is shut, and
+ * this thread alone inside. */
 static void at_exit(void)
 {
     for (struct hsm_library *lib = next_of(NULL); lib != NULL;
          lib = next_of(lib)) {
         if (exit_hook != NULL && hsm_library_is_ready(lib)
             && hsm_library_is_ours(lib) && lib->close_at_exit) {
+            limit_calls(lib, EXIT_CALL_MS);
             exit_hook(lib);
         }
     }
@@ -238,7 +259,7 @@ static hsm_rc load_failed(const struct hsm_library *lib, const char *why)
                     why != NULL ? why : "no reason given");
 }
 
-static hsm_rc load(struct hsm_library *lib)
+static hsm_rc load(struct hsm_library *lib, unsigned int call_timeout_ms)
 {
     struct hsm_gate_frame frame = { .name = "dlopen" };
     const char *why;
@@ -264,6 +285,7 @@ static hsm_rc load(struct hsm_library *lib)
                         "module \"%s\" gives no usable function list (%s)",
                         lib->path, hsm_ckr_row(rc.rv)->name);
     }
+    limit_calls(lib, call_timeout_ms);
     hsm_lock(&lib->lock);
     lib->loaded_in = this_process();
     hsm_unlock(&lib->lock);
@@ -299,6 +321,12 @@ static bool is_yes(enum hsm_tristate answer, bool otherwise)
     return answer == HSM_YES || (answer == HSM_AUTO && otherwise);
 }
 
+static void guard_sigpipe(struct hsm_library *lib, bool guard)
+{
+    lib->gate.guard_sigpipe = guard;
+    lib->gate.is_special = guard || lib->gate.limit_ms != 0;
+}
+
 /* Once a module: what it says of itself, and the exit handler. */
 static hsm_rc introduce(struct hsm_library *lib,
                         const struct hsm_library_hooks *hooks)
@@ -308,7 +336,7 @@ static hsm_rc introduce(struct hsm_library *lib,
     }
     TRY(hsm_call(lib, C_GetInfo, (&lib->info)));
     lib->quirk = hsm_quirk_of(&lib->info);
-    lib->gate.guard_sigpipe = is_yes(hooks->remote, lib->quirk->remote);
+    guard_sigpipe(lib, is_yes(hooks->remote, lib->quirk->remote));
     lib->close_at_exit =
         is_yes(hooks->close_at_exit, lib->gate.guard_sigpipe);
     hsm_gate_setup_exit(at_exit);
@@ -331,12 +359,12 @@ static hsm_rc start(struct hsm_library *lib,
     if (hooks->before_load != NULL) {
         hooks->before_load(hooks->arg);
     }
-    TRY(load(lib));
+    TRY(load(lib, hooks->call_timeout_ms));
     if (hooks->before_init != NULL) {
         TRY(hooks->before_init(hooks->arg));
     }
     if (lib->quirk == NULL) {
-        lib->gate.guard_sigpipe = is_yes(hooks->remote, true);
+        guard_sigpipe(lib, is_yes(hooks->remote, true));
     }
     TRY(initialize(lib, &ours));
     hsm_lock(&lib->lock);

@@ -23,7 +23,8 @@ struct hsm_library {
     char *name;                 /* for people: p11-kit's or the setting's */
     char *path;                 /* as configured; dlopen's argument */
     char *init_args;            /* CK_C_INITIALIZE_ARGS.pReserved, or NULL */
-    CK_FUNCTION_LIST *f;        /* NULL until loaded */
+    CK_FUNCTION_LIST *f;        /* NULL until loaded; timed or its own */
+    CK_FUNCTION_LIST timed;     /* see base/timed.h */
     const struct hsm_functions_3_0 *f3;     /* NULL below version 3 */
     CK_INFO info;               /* valid when ready */
     struct hsm_gate_use gate;
@@ -52,6 +53,7 @@ struct hsm_library_hooks {
     hsm_rc (*before_init)(void *arg);       /* before C_Initialize, or NULL */
     void *arg;
     unsigned int wait_ms;       /* for another thread that is starting it */
+    unsigned int call_timeout_ms;   /* 0: none; who loads it first decides */
     enum hsm_tristate remote;   /* guard SIGPIPE; auto: by quirk */
     enum hsm_tristate close_at_exit;        /* auto: when it is remote */
 };

@@ -192,7 +192,9 @@ static hsm_rc look_into(struct hsm_library *lib, unsigned int scan,
         hsm_log(HSM_LOG_INFO, "module %s: slot %lu: %s", lib->name, slot,
                 hsm_ckr_row(rc.rv)->name);
         *failed = rc;
-        return rc.rv == HSM_E_DEAD ? rc : HSM_OK;
+        /* Nor would the other slots answer, and each would take that long. */
+        return rc.rv == HSM_E_DEAD || rc.rv == HSM_E_CALL_TIMEOUT ? rc
+                                                                  : HSM_OK;
     }
     if ((info.flags & CKF_TOKEN_INITIALIZED) == 0) {
         hsm_lock(&lib->lock);
@@ -335,7 +337,8 @@ hsm_rc hsm_token_confirm(struct hsm_token *tok)
 {
     hsm_rc rc = hsm_token_refresh(tok);
 
-    if (hsm_ok(rc) || rc.rv == HSM_E_DEAD || rc.rv == HSM_E_REENTERED) {
+    if (hsm_ok(rc) || rc.rv == HSM_E_DEAD || rc.rv == HSM_E_REENTERED
+        || rc.rv == HSM_E_CALL_TIMEOUT) {
         return rc;
     }
     TRY(hsm_token_scan(tok->lib));
@@ -365,6 +368,7 @@ void hsm_token_void_locked(struct hsm_token *tok)
     tok->pool.open = 0;
     tok->pool.n_parked = 0;
     tok->pool.limit = 0;
+    tok->pool.shrunk_until = 0;
     tok->login.logged_in = false;
     hsm_wake(&tok->lock);
 }

@@ -32,8 +32,11 @@ struct hsm_pool {
     struct hsm_session *idle;   /* last in, first out */
     struct hsm_session *parked; /* dirty, but homes: not to be taken */
     unsigned int n_parked;      /* of this epoch */
+    unsigned int homes;         /* objects that live in sessions */
     unsigned int open;          /* all of this epoch, also taken */
     unsigned int limit;         /* 0: to be found out */
+    unsigned int shrunk_from;   /* the limit, before the token refused one */
+    hsm_deadline_ms shrunk_until;           /* 0: it is not shrunk */
     struct hsm_claim opening;
 };
 
@@ -57,6 +60,7 @@ struct hsm_token {
     atomic_uint epoch;          /* bumped when sessions and handles are void */
     unsigned int generation;    /* (lock) library generation of this epoch */
     unsigned int fork_epoch;    /* (lock) likewise */
+    hsm_deadline_ms next_restart;           /* (lock) not before, for a key */
     struct hsm_pool pool;
     struct hsm_login login;
     CK_MECHANISM_TYPE *mechanisms;          /* (lock) sorted; NULL: unread */

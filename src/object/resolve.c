@@ -134,6 +134,9 @@ static hsm_rc find_again(struct hsm_key *k, struct hsm_session *s,
     if (found || seen) {
         return found ? HSM_OK : other_key(k);
     }
+    hsm_lock(&k->lock);
+    s->missing = k->home == NULL;
+    hsm_unlock(&k->lock);
     return hsm_fail(HSM_E_NO_KEY, "C_FindObjects",
                     "the key %s is no longer on its token", hsm_key_name(k));
 }

@@ -3,12 +3,15 @@
 #include <stdlib.h>
 
 #include "src/base/log.h"
+#include "src/base/worker.h"
 #include "src/module/quirk.h"
 #include "src/session/sessions.h"
 
 /* Without a limit of the token's own or the user's. A thread has at most one
  * session, so this is a number of threads. */
 #define POOL_DEFAULT_LIMIT 1024u
+/* A token that has refused a session is asked again after so long. */
+#define SHRUNK_MS 1000u
 
 static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
 
@@ -54,6 +57,9 @@ static hsm_rc settle(struct hsm_context *ctx, struct hsm_token *tok)
     if (settled && limited) {
         return HSM_OK;
     }
+    /* It was taken out: what is in its slot now may be another one, which is
+     * not to get the PIN. */
+    settled = settled && hsm_token_is_present(tok);
     if (!settled) {
         TRY(hsm_context_ready(ctx, tok->lib));
         generation = hsm_library_generation(tok->lib);
@@ -168,6 +174,41 @@ static bool is_full(hsm_rc rc)
         || rc.rv == CKR_DEVICE_MEMORY;
 }
 
+/* Locked. */
+static void shrink(struct hsm_pool *pool)
+{
+    if (pool->open < pool->limit) {
+        pool->shrunk_from = pool->limit;
+    }
+    pool->limit = pool->open;
+    pool->shrunk_until = hsm_deadline(SHRUNK_MS);
+}
+
+/* Others may have left the token meanwhile. Locked. */
+static void grow_again(struct hsm_pool *pool)
+{
+    if (pool->shrunk_until != 0 && hsm_now_ms() >= pool->shrunk_until) {
+        pool->limit = pool->shrunk_from;
+        pool->shrunk_until = 0;
+    }
+}
+
+/* Waits until a session is put back, or may be had again. Locked. */
+static bool wait_for_session(struct hsm_token *tok, hsm_deadline_ms deadline)
+{
+    hsm_deadline_ms grows = tok->pool.shrunk_until;
+    bool in_time;
+
+    if (grows != 0 && grows < deadline) {
+        (void)hsm_wait(&tok->lock, grows);
+        in_time = true;
+    } else {
+        in_time = hsm_wait(&tok->lock, deadline);
+    }
+    grow_again(&tok->pool);
+    return in_time;
+}
+
 /* Opens with the claim held, and drops it. Full: the token has no more. One
  * at a time, so that a session is counted when it is there. */
 static hsm_rc open_claimed(struct hsm_token *tok, enum hsm_session_kind kind,
@@ -179,7 +220,7 @@ static hsm_rc open_claimed(struct hsm_token *tok, enum hsm_session_kind kind,
     if (hsm_ok(rc)) {
         tok->pool.open += hsm_session_is_current(*out) ? 1 : 0;
     } else if (is_full(rc) && tok->pool.open > 0) {
-        tok->pool.limit = tok->pool.open;
+        shrink(&tok->pool);
     } else if (hsm_class_of(rc) == HSM_CLASS_BUSY) {
         rc.at = "C_OpenSession (none of ours is open)";
     }
@@ -232,7 +273,7 @@ hsm_rc hsm_pool_take(struct hsm_context *ctx, struct hsm_token *tok,
         stale = pop_stale(tok);
         step = next_step(tok, kind, &s);
         if (step == STEP_WAIT && stale == NULL) {
-            in_time = hsm_wait(&tok->lock, deadline);
+            in_time = wait_for_session(tok, deadline);
         }
         hsm_unlock(&tok->lock);
         close_all(stale);
@@ -252,6 +293,12 @@ hsm_rc hsm_pool_take(struct hsm_context *ctx, struct hsm_token *tok,
     }
     *out = s;
     return HSM_OK;
+}
+
+/* One of its calls timed out: another one may do so too. */
+static bool is_module_stuck(const struct hsm_library *lib)
+{
+    return lib->gate.real != NULL && hsm_worker_is_stuck(lib->gate.real);
 }
 
 /*
@@ -324,6 +371,7 @@ void hsm_session_home_put(struct hsm_session *s)
     }
     tok = s->tok;
     hsm_lock(&tok->lock);
+    tok->pool.homes--;
     if (--s->homes == 0) {
         parked = unpark(s);
         closed = atomic_load(&s->closed);
@@ -352,11 +400,12 @@ void hsm_pool_put(struct hsm_session *s)
     if (parked) {
         return;
     }
-    if (s->dirty && hsm_session_is_current(s)) {
+    if (s->dirty && hsm_session_is_current(s) && !is_module_stuck(tok->lib)) {
         keep_login(s);
     }
     s->acting = false;
     s->acted = false;
+    s->missing = false;
     hsm_lock(&tok->lock);
     keep = !s->dirty && hsm_session_is_current(s);
     if (keep) {
@@ -397,20 +446,33 @@ bool hsm_pool_may_restart(struct hsm_library *lib)
     return idle;
 }
 
+/* One that nobody has taken, of whichever kind; NULL: there is none. */
+static struct hsm_session *pop_untaken(struct hsm_token *tok)
+{
+    struct hsm_session *s;
+
+    hsm_lock(&tok->lock);
+    s = pop(tok, HSM_RO, true);
+    if (s == NULL && tok->pool.parked != NULL) {
+        s = tok->pool.parked;
+        tok->pool.parked = s->next;
+    }
+    hsm_unlock(&tok->lock);
+    return s;
+}
+
 void hsm_pool_close_idle(struct hsm_library *lib)
 {
-    for (struct hsm_token *tok = hsm_token_first(lib); tok != NULL;
-         tok = hsm_token_next(tok)) {
-        struct hsm_session *idle;
-        struct hsm_session *parked;
+    struct hsm_token *tok = hsm_token_first(lib);
 
-        hsm_lock(&tok->lock);
-        idle = tok->pool.idle;
-        parked = tok->pool.parked;
-        tok->pool.idle = NULL;
-        tok->pool.parked = NULL;
-        hsm_unlock(&tok->lock);
-        close_all(idle);
-        close_all(parked);
+    /* After a call that timed out the others would too. */
+    while (tok != NULL && !is_module_stuck(lib)) {
+        struct hsm_session *s = pop_untaken(tok);
+
+        if (s != NULL) {
+            hsm_session_close(s);
+        } else {
+            tok = hsm_token_next(tok);
+        }
     }
 }

@@ -11,6 +11,10 @@
 #define TRIES_WITH_RACE 6u
 /* A token is there as a rule, a key that is sought may well not be. */
 #define TRIES_FOR_TOKEN 12u
+/* When a race of logins is no explanation any more. */
+#define TRIES_BEFORE_RESTART 3u
+/* Between two starts of a module for a key that is missing. */
+#define RESTART_PAUSE_MS 1000u
 
 /* What an attempt was made with, and how far it came. */
 struct attempt {
@@ -20,6 +24,8 @@ struct attempt {
     bool logged_out;            /* by somebody else, meanwhile */
     bool acting;                /* login and searches were over */
     bool acted;                 /* what failed came after the act */
+    bool missing;               /* what was there before */
+    unsigned int tries;         /* this one included */
 };
 
 static hsm_rc try_once(const struct hsm_run *run, hsm_run_fn fn, void *arg,
@@ -34,6 +40,8 @@ static hsm_rc try_once(const struct hsm_run *run, hsm_run_fn fn, void *arg,
     a->logged_out = false;
     a->acting = false;
     a->acted = false;
+    a->missing = false;
+    a->tries++;
     TRY(hsm_pool_take(run->ctx, run->tok, run->kind, &s));
     a->epoch = s->epoch;
     a->generation = s->generation;
@@ -41,7 +49,8 @@ static hsm_rc try_once(const struct hsm_run *run, hsm_run_fn fn, void *arg,
         rc = hsm_login_ensure(run->ctx, s, run->cred);
         if (!hsm_ok(rc)) {
             /* A session that cannot even log in is not worth keeping. */
-            s->dirty = hsm_class_of(rc) == HSM_CLASS_STALE_SESSION;
+            s->dirty = hsm_class_of(rc) == HSM_CLASS_STALE_SESSION
+                || rc.rv == HSM_E_CALL_TIMEOUT;
             a->logging_in = true;
             return rc;
         }
@@ -49,6 +58,11 @@ static hsm_rc try_once(const struct hsm_run *run, hsm_run_fn fn, void *arg,
     rc = fn(s, arg);
     a->acting = s->acting;
     a->acted = s->acted;
+    if (hsm_ok(rc)) {
+        return rc;
+    }
+    a->missing = s->missing;
+    s->dirty = s->dirty || rc.rv == HSM_E_CALL_TIMEOUT;
     /* What cannot be found may only be hidden. */
     a->logged_out = run->login
         && (rc.rv == HSM_E_NO_KEY
@@ -101,6 +115,10 @@ static bool may_repeat(const struct hsm_run *run, const struct attempt *a,
     if (!a->acting && rc.rv == HSM_E_NO_TOKEN && may_be_left_out(run)) {
         return tries < TRIES_FOR_TOKEN;
     }
+    /* Others are starting the module anew, and it was down just then. */
+    if (!a->acting && rc.rv == CKR_CRYPTOKI_NOT_INITIALIZED) {
+        return tries < TRIES_WITH_RACE;
+    }
     if (!a->acting && hsm_token_has_login_race(run->tok)) {
         return tries < TRIES_WITH_RACE;
     }
@@ -144,6 +162,51 @@ static bool find_left_out(const struct hsm_run *run, const struct attempt *a)
     return may_be_left_out(run) && rc.rv != HSM_E_DEAD;
 }
 
+/* Objects that a new start would take away for good. */
+static bool has_homes(struct hsm_library *lib)
+{
+    unsigned int homes = 0;
+
+    for (struct hsm_token *tok = hsm_token_first(lib); tok != NULL;
+         tok = hsm_token_next(tok)) {
+        hsm_lock(&tok->lock);
+        homes += tok->pool.homes;
+        hsm_unlock(&tok->lock);
+    }
+    return homes > 0;
+}
+
+static bool may_restart_for_key(struct hsm_token *tok)
+{
+    bool may;
+
+    hsm_lock(&tok->lock);
+    may = hsm_now_ms() >= tok->next_restart;
+    if (may) {
+        tok->next_restart = hsm_deadline(RESTART_PAUSE_MS);
+    }
+    hsm_unlock(&tok->lock);
+    return may;
+}
+
+/* While others log in to SoftHSM, a search may find nothing. It also keeps in
+ * mind that its files were away: then it must be started anew. */
+static bool look_again(const struct hsm_run *run, const struct attempt *a)
+{
+    struct hsm_library *lib = run->tok->lib;
+
+    if (!hsm_token_has_login_race(run->tok)) {
+        return false;
+    }
+    if (a->missing && a->tries == TRIES_BEFORE_RESTART
+        && hsm_library_is_ours(lib) && !has_homes(lib)
+        && may_restart_for_key(run->tok)) {
+        void_epoch(run->tok, a->epoch);
+        (void)hsm_ok(hsm_context_restart(run->ctx, lib, a->generation));
+    }
+    return true;
+}
+
 /* Repairs what a stale failure tells of. False: there is nothing to repair. */
 static bool recover(const struct hsm_run *run, hsm_rc rc,
                     const struct attempt *a)
@@ -164,10 +227,15 @@ static bool recover(const struct hsm_run *run, hsm_rc rc,
     case HSM_CLASS_STALE_OBJECT:
         return true;            /* fn has doubted its handle itself */
     case HSM_CLASS_STALE_SESSION:
-        /* Somebody logged the token out: handles went with the login. */
-        if (rc.rv == CKR_USER_NOT_LOGGED_IN
-            || rc.rv == CKR_SESSION_HANDLE_INVALID
+        /* Sessions go when the token is taken out [PKCS#11 2.40, 5.6]: the PIN
+         * is not for one that was put in instead. */
+        if (rc.rv == CKR_SESSION_HANDLE_INVALID
             || rc.rv == CKR_SESSION_CLOSED) {
+            void_epoch(run->tok, a->epoch);
+            return hsm_ok(hsm_token_confirm(run->tok));
+        }
+        /* Somebody logged the token out: handles went with the login. */
+        if (rc.rv == CKR_USER_NOT_LOGGED_IN) {
             void_epoch(run->tok, a->epoch);
         }
         /* It may mean anything: the PIN is not sent again on a guess. */
@@ -177,15 +245,13 @@ static bool recover(const struct hsm_run *run, hsm_rc rc,
         void_epoch(run->tok, a->epoch);
         return hsm_ok(recover_library(run, rc, a->generation));
     default:
-        /* While others log in, a search may find nothing. */
-        return rc.rv == HSM_E_NO_KEY
-            && hsm_token_has_login_race(run->tok);
+        return rc.rv == HSM_E_NO_KEY && look_again(run, a);
     }
 }
 
 hsm_rc hsm_run(const struct hsm_run *run, hsm_run_fn fn, void *arg)
 {
-    struct attempt a;
+    struct attempt a = { .tries = 0 };
     hsm_rc rc = try_once(run, fn, arg, &a);
 
     for (unsigned int i = 1; !hsm_ok(rc) && may_repeat(run, &a, rc, i); i++) {

@@ -21,7 +21,8 @@ struct hsm_run {
 /* What is to be done. May be called again, when it failed with a STALE class:
  * then with another session, or after a login, or with a restarted module. It
  * sets s->acting when its searches are over and the act itself begins, and
- * s->acted when the token has done it. */
+ * s->acted when the token has done it; s->missing when what was on the token
+ * before is not found there. */
 typedef hsm_rc (*hsm_run_fn)(struct hsm_session *s, void *arg);
 
 /*

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "src/base/worker.h"
 #include "src/session/sessions.h"
 
 hsm_rc hsm_session_open(struct hsm_token *tok, enum hsm_session_kind kind,
@@ -38,6 +39,14 @@ bool hsm_session_is_current(const struct hsm_session *s)
         && s->fork_epoch == hsm_fork_epoch();
 }
 
+/* The thread of a call that timed out is still using it, and closes it. */
+static bool is_left_behind(struct hsm_session *s)
+{
+    const CK_FUNCTION_LIST *real = s->tok->lib->gate.real;
+
+    return real != NULL && hsm_worker_disown(real, s->h);
+}
+
 void hsm_session_close(struct hsm_session *s)
 {
     struct hsm_token *tok = s->tok;
@@ -45,7 +54,7 @@ void hsm_session_close(struct hsm_session *s)
 
     /* What another process opened, or the module's former life, is not ours
      * to close; its handle may by now be somebody else's. */
-    if (hsm_session_is_alive(s)) {
+    if (hsm_session_is_alive(s) && !is_left_behind(s)) {
         hsm_rc rc = hsm_session_call(s, C_CloseSession, (s->h));
 
         (void)rc;       /* it is gone either way */
@@ -63,6 +72,7 @@ void hsm_session_home_get(struct hsm_session *s)
 {
     hsm_lock(&s->tok->lock);
     s->homes++;
+    s->tok->pool.homes++;
     hsm_unlock(&s->tok->lock);
 }
 

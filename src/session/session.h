@@ -26,6 +26,7 @@ struct hsm_session {
     bool acted;                 /* likewise */
     unsigned int homes;         /* (lock of the token) see below */
     atomic_bool closed;         /* only its homes keep the memory */
+    bool missing;               /* likewise */
     struct hsm_session *next;   /* in the pool */
 };
 

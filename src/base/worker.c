@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/base/worker.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include "src/base/gate.h"
+#include "src/base/log.h"
+#include "src/base/sync.h"
+
+/* How long a thread waits for the next job before it ends. */
+#define IDLE_MS 10000u
+/* So many threads are left to modules; more calls are not even begun. */
+#define STUCK_MAX 64u
+
+enum state { IDLE, GIVEN, RUNNING, DONE, WRITTEN_OFF };
+
+struct worker {
+    struct hsm_lock lock;
+    enum state state;           /* (lock) */
+    struct hsm_job *job;        /* (lock) whose: as the state says */
+    struct hsm_gate_mark *mark; /* of its thread, up while it is running */
+    struct worker *next;        /* (workers_lock) idle */
+};
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static struct hsm_lock workers_lock;
+static struct worker *idle;             /* (workers_lock) last in, first out */
+static struct hsm_job *written_off;     /* (workers_lock) */
+static unsigned int n_stuck;            /* (workers_lock) of them, not back */
+static unsigned int epoch;              /* (workers_lock) of all of these */
+
+static void setup(void)
+{
+    hsm_lock_init(&workers_lock);
+    epoch = hsm_fork_epoch();
+}
+
+/* In a child there are no threads of the parent's. Locked. What they had in
+ * hand is not freed: it cannot be told how far they were. */
+static void forget_parent(void)
+{
+    if (epoch != hsm_fork_epoch()) {
+        epoch = hsm_fork_epoch();
+        idle = NULL;
+        written_off = NULL;
+        n_stuck = 0;
+    }
+}
+
+static void lock_all(void)
+{
+    (void)pthread_once(&once, setup);
+    hsm_lock(&workers_lock);
+    forget_parent();
+}
+
+/* ---- what was written off ---- */
+
+static bool uses_session(const struct hsm_job *j, const CK_FUNCTION_LIST *real,
+                         CK_SESSION_HANDLE h)
+{
+    return j->real == real && j->a[0].u == h
+        && (j->row->role == HSM_JOB_SESSION || j->row->role == HSM_JOB_CLOSE);
+}
+
+static bool is_start(const struct hsm_job *j)
+{
+    return j->row->role == HSM_JOB_START || j->row->role == HSM_JOB_END;
+}
+
+/* A call that is still in the module forbids this one. Locked. */
+static bool is_forbidden(const struct hsm_job *j)
+{
+    bool forbidden = n_stuck >= STUCK_MAX;
+
+    for (const struct hsm_job *w = written_off; w != NULL; w = w->next) {
+        bool same_start = w->real == j->real && is_start(w) && is_start(j);
+        bool same_session = (j->row->role == HSM_JOB_SESSION
+                             || j->row->role == HSM_JOB_CLOSE)
+            && uses_session(w, j->real, j->a[0].u);
+
+        forbidden = forbidden
+            || (!w->returned && (same_start || same_session));
+    }
+    return forbidden;
+}
+
+/* Enters it in the list; it may still come back just now. */
+static void write_off(struct hsm_job *j)
+{
+    lock_all();
+    j->returned = false;
+    j->disowned = j->row->role != HSM_JOB_SESSION;
+    j->next = written_off;
+    written_off = j;
+    n_stuck++;
+    hsm_unlock(&workers_lock);
+}
+
+/* Locked. */
+static void unlink_job(struct hsm_job *j)
+{
+    struct hsm_job **at = &written_off;
+
+    while (*at != NULL && *at != j) {
+        at = &(*at)->next;
+    }
+    if (*at != NULL) {
+        *at = j->next;
+    }
+}
+
+/* It did come back. */
+static void write_on(struct hsm_job *j)
+{
+    lock_all();
+    unlink_job(j);
+    n_stuck -= n_stuck > 0 ? 1 : 0;
+    hsm_unlock(&workers_lock);
+}
+
+/* Undoes what nobody asks for any more, still inside the module. */
+static void undo(struct hsm_job *j)
+{
+    const CK_SESSION_HANDLE *opened = j->a[4].p;
+    const CK_FUNCTION_LIST *f = j->real;
+
+    switch (j->row->role) {
+    case HSM_JOB_SESSION:
+        (void)f->C_CloseSession(j->a[0].u);
+        break;
+    case HSM_JOB_OPEN:
+        if (j->rv == CKR_OK && opened != NULL) {
+            (void)f->C_CloseSession(*opened);
+        }
+        break;
+    case HSM_JOB_START:
+        if (j->rv == CKR_OK) {
+            (void)f->C_Finalize(NULL);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+/* The job has returned after all. */
+static void come_back(struct hsm_job *j, struct hsm_gate_mark *mark)
+{
+    bool disowned;
+
+    hsm_log(HSM_LOG_WARN, "%s has come back: %s", j->row->name,
+            hsm_ckr_row(j->rv)->name);
+    lock_all();
+    j->returned = true;
+    n_stuck -= n_stuck > 0 ? 1 : 0;
+    disowned = j->disowned;
+    if (disowned) {
+        unlink_job(j);
+    }
+    hsm_unlock(&workers_lock);
+    if (disowned) {
+        if (hsm_gate_work_resume(mark)) {
+            undo(j);
+        }
+        hsm_job_free(j);
+    }
+}
+
+bool hsm_worker_disown(const CK_FUNCTION_LIST *real, CK_SESSION_HANDLE h)
+{
+    struct hsm_job *j;
+    bool in_use = false;
+
+    lock_all();
+    j = written_off;
+    while (j != NULL && (j->disowned || !uses_session(j, real, h))) {
+        j = j->next;
+    }
+    if (j != NULL && j->returned) {
+        unlink_job(j);
+    } else if (j != NULL) {
+        j->disowned = true;
+        in_use = true;
+    }
+    hsm_unlock(&workers_lock);
+    if (!in_use) {
+        hsm_job_free(j);
+    }
+    return in_use;
+}
+
+bool hsm_worker_is_stuck(const CK_FUNCTION_LIST *real)
+{
+    bool stuck = false;
+
+    lock_all();
+    for (const struct hsm_job *j = written_off; j != NULL; j = j->next) {
+        stuck = stuck || (j->real == real && !j->returned);
+    }
+    hsm_unlock(&workers_lock);
+    return stuck;
+}
+
+/* ---- the threads ---- */
+
+static void put_idle(struct worker *w)
+{
+    lock_all();
+    w->next = idle;
+    idle = w;
+    hsm_unlock(&workers_lock);
+}
+
+/* True: it was idle, and is in nobody's hands any more. */
+static bool leave_idle(struct worker *w)
+{
+    struct worker **at;
+    bool found;
+
+    lock_all();
+    at = &idle;
+    while (*at != NULL && *at != w) {
+        at = &(*at)->next;
+    }
+    found = *at != NULL;
+    if (found) {
+        *at = w->next;
+    }
+    hsm_unlock(&workers_lock);
+    return found;
+}
+
+/* Waits for a job. NULL: it took too long, and the worker is out of reach. */
+static struct hsm_job *wait_for_job(struct worker *w)
+{
+    hsm_deadline_ms deadline = hsm_deadline(IDLE_MS);
+    struct hsm_job *j = NULL;
+    bool in_time = true;
+
+    while (j == NULL) {
+        hsm_lock(&w->lock);
+        while (w->state != GIVEN && in_time) {
+            in_time = hsm_wait(&w->lock, deadline);
+        }
+        if (w->state == GIVEN && w->mark != NULL) {
+            w->state = RUNNING;
+            j = w->job;
+            hsm_gate_work_begin(w->mark);
+        }
+        hsm_unlock(&w->lock);
+        if (j == NULL && leave_idle(w)) {
+            return NULL;
+        }
+        /* Somebody has it in hand, and is about to give it a job. */
+        in_time = true;
+        deadline = hsm_deadline(IDLE_MS);
+    }
+    return j;
+}
+
+static void work(struct worker *w, struct hsm_job *j)
+{
+    bool late;
+
+    j->rv = j->row->run(j->real, j->a);
+    hsm_lock(&w->lock);
+    late = w->state == WRITTEN_OFF;
+    if (!late) {
+        hsm_gate_work_end(w->mark);
+        w->state = DONE;
+        hsm_wake(&w->lock);
+    }
+    hsm_unlock(&w->lock);
+    if (late) {
+        come_back(j, w->mark);
+        hsm_gate_work_end(w->mark);
+        w->state = IDLE;        /* nobody else knows it */
+        put_idle(w);
+    }
+}
+
+static void *worker_main(void *arg)
+{
+    struct worker *w = arg;
+    struct hsm_job *j = NULL;
+
+    hsm_lock(&w->lock);
+    w->mark = hsm_gate_work_mark();
+    hsm_unlock(&w->lock);
+    j = wait_for_job(w);
+    while (j != NULL) {
+        work(w, j);
+        j = wait_for_job(w);
+    }
+    hsm_lock_destroy(&w->lock);
+    free(w);
+    return NULL;
+}
+
+/* Its signals are the application's, which are not for this thread. */
+static bool start_thread(struct worker *w)
+{
+    pthread_attr_t attr;
+    pthread_t id;
+    sigset_t all;
+    sigset_t old;
+    bool started;
+
+    if (pthread_attr_init(&attr) != 0) {
+        return false;
+    }
+    (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_BLOCK, &all, &old);
+    started = pthread_create(&id, &attr, worker_main, w) == 0;
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    (void)pthread_attr_destroy(&attr);
+    return started;
+}
+
+static struct worker *new_worker(void)
+{
+    struct worker *w = hsm_zalloc(sizeof(*w));
+
+    if (w == NULL) {
+        return NULL;
+    }
+    w->state = IDLE;
+    hsm_lock_init(&w->lock);
+    if (!start_thread(w)) {
+        hsm_lock_destroy(&w->lock);
+        free(w);
+        return NULL;
+    }
+    return w;
+}
+
+/* An idle worker, or a new one, for this job; *forbidden: none is to be. */
+static struct worker *take_worker(const struct hsm_job *j, bool *forbidden)
+{
+    struct worker *w = NULL;
+
+    lock_all();
+    *forbidden = is_forbidden(j);
+    if (!*forbidden && idle != NULL) {
+        w = idle;
+        idle = w->next;
+    }
+    hsm_unlock(&workers_lock);
+    return w != NULL || *forbidden ? w : new_worker();
+}
+
+/* Gives the worker the job and waits. RUNNING: not back in time; IDLE: it was
+ * not even begun; DONE. */
+static enum state give(struct worker *w, struct hsm_job *j,
+                       unsigned int limit_ms)
+{
+    hsm_deadline_ms deadline = hsm_deadline(limit_ms);
+    bool in_time = true;
+    enum state end;
+
+    hsm_lock(&w->lock);
+    w->job = j;
+    w->state = GIVEN;
+    hsm_wake(&w->lock);
+    while (w->state != DONE && in_time) {
+        in_time = hsm_wait(&w->lock, deadline);
+    }
+    end = w->state == GIVEN ? IDLE : w->state;
+    if (end != RUNNING) {
+        w->state = IDLE;
+        w->job = NULL;
+    }
+    hsm_unlock(&w->lock);
+    return end;
+}
+
+/* Leaves the thread to the module, unless the call has returned meanwhile:
+ * DONE then. It is in the list before anybody can know that it is lost. */
+static enum state give_up(struct worker *w, struct hsm_job *j)
+{
+    const char *name = j->row->name;
+    enum state end;
+
+    write_off(j);
+    hsm_lock(&w->lock);
+    end = w->state;
+    if (end == RUNNING) {
+        w->state = WRITTEN_OFF;
+        hsm_gate_work_give_up(w->mark);
+    } else {
+        w->state = IDLE;
+        w->job = NULL;
+    }
+    hsm_unlock(&w->lock);
+    if (end == DONE) {
+        write_on(j);
+    } else {
+        hsm_log(HSM_LOG_WARN, "%s did not return in time: its thread is left "
+                "to the module", name);
+    }
+    return end;
+}
+
+/* What is tidied up after a call that timed out is not begun either: the words
+ * of before say more. */
+static hsm_rc not_begun(const char *name)
+{
+    const hsm_rc rc = { HSM_E_CALL_TIMEOUT, name };
+
+    return hsm_detail()[0] != '\0' ? rc
+        : hsm_fail(rc.rv, name, "%s was not begun: a call of before is still "
+                   "in the module", name);
+}
+
+static hsm_rc not_back(const char *name, unsigned int limit_ms)
+{
+    return hsm_fail(HSM_E_CALL_TIMEOUT, name, "the module did not return from "
+                    "%s within %u ms", name, limit_ms);
+}
+
+CK_RV hsm_worker_run(struct hsm_job *j, unsigned int limit_ms)
+{
+    const char *name = j->row->name;
+    bool forbidden = false;
+    struct worker *w = NULL;
+    enum state end = IDLE;
+    hsm_rc rc = { j->rv, name };
+
+    if (hsm_ok(rc)) {
+        w = take_worker(j, &forbidden);
+        rc = forbidden ? not_begun(name) : (hsm_rc){ CKR_HOST_MEMORY, name };
+    }
+    if (w != NULL) {
+        end = give(w, j, limit_ms);
+        end = end == RUNNING ? give_up(w, j) : end;
+        rc = end == DONE ? (hsm_rc){ j->rv, name } : not_back(name, limit_ms);
+    }
+    if (end == RUNNING) {
+        return rc.rv;           /* neither is ours any more */
+    }
+    if (end == DONE) {
+        hsm_job_deliver(j);
+    }
+    if (w != NULL) {
+        put_idle(w);
+    }
+    hsm_job_free(j);
+    return rc.rv;
+}

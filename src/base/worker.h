@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Threads that make calls into modules, so that who waits for one can stop
+ * waiting. There are as many as there were calls at once; one that has nothing
+ * to do for a while ends. None exists before the first job, nor in a child.
+ *
+ * A job that did not return in time is written off together with its thread
+ * and its session: the thread stays in the module (with its mark in the gate
+ * up, but hardly waited for), frees the job when it comes back, and closes
+ * the session that nobody uses any more. The session's owner learns by
+ * hsm_worker_disown() that it has not to. All threads.
+ */
+#ifndef HSM_BASE_WORKER_H
+#define HSM_BASE_WORKER_H
+
+#include "src/base/job.h"
+
+/*
+ * Runs the job in a worker, for at most limit_ms, and delivers its results.
+ * The job is not the caller's any more, however it ends. HSM_E_CALL_TIMEOUT:
+ * not back in time; or not begun, since its session is still in use by such a
+ * call, its module is being started by one, or too many threads are lost.
+ */
+CK_RV hsm_worker_run(struct hsm_job *j, unsigned int limit_ms);
+
+/* The owner is done with a session. True: a call is still using it, after
+ * which it will be closed; it must not be touched. */
+bool hsm_worker_disown(const CK_FUNCTION_LIST *real, CK_SESSION_HANDLE h);
+/* A call of that module was written off and has not come back. */
+bool hsm_worker_is_stuck(const CK_FUNCTION_LIST *real);
+
+#endif
