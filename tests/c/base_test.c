@@ -267,7 +267,7 @@ static void test_rows(void)
     for (size_t i = 0; i < n; i++) {
         test_row(&rows[i]);
         ordered = ordered && (i == 0 || rows[i - 1].rv < rows[i].rv);
-        own += rows[i].rv > HSM_RV(0) && rows[i].rv <= HSM_E_CANCELLED;
+        own += rows[i].rv > HSM_RV(0) && rows[i].rv <= HSM_E_CALL_TIMEOUT;
     }
     ok(ordered, "in order, so that no value is there twice");
     for (size_t i = 0; i < n; i++) {
@@ -277,7 +277,7 @@ static void test_rows(void)
             }
         }
     }
-    is_int(own, (long long)(HSM_E_CANCELLED - HSM_RV(0)),
+    is_int(own, (long long)(HSM_E_CALL_TIMEOUT - HSM_RV(0)),
            "every value of the core has a row");
     is_int((long long)(n - own), 105, "every value of Cryptoki has a row");
 }

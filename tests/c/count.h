@@ -166,4 +166,12 @@ bool count_lie_tells_null(enum count_index function);
 /* Likewise, where COUNT_X931 is set. */
 void count_x931_install(CK_FUNCTION_LIST *list, const CK_FUNCTION_LIST *real);
 
+/* ---- count_device.c: a token that comes and goes ---- */
+
+/* What a call says because the token is not there; CKR_OK: it is. */
+CK_RV count_device_next(enum count_index which);
+/* As count_lie_install(), in front of that. */
+void count_device_install(CK_FUNCTION_LIST *list,
+                          const CK_FUNCTION_LIST *real);
+
 #endif

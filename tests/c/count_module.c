@@ -15,10 +15,12 @@
  * C_GetFunctionList. Without COUNT_FILE nothing is counted. COUNT_APART loads
  * the real module with libraries of its own, so that it has another libcrypto
  * than the application, as if it lived in another process.
+ * The functions that COUNT_FREEZE names (NAME NAME …) do not return while the
+ * file that COUNT_FREEZE_FILE names is there.
  *
  * What the real module does not do by itself can be had too, by what
- * count_fault.c and count_lie.c read from the environment; numbers as
- * strtoul() reads them.
+ * count_fault.c, count_lie.c and count_device.c read from the environment;
+ * numbers as strtoul() reads them.
  */
 #include "tests/c/count.h"
 
@@ -61,6 +63,8 @@ static pthread_once_t count_once = PTHREAD_ONCE_INIT;
 static CK_FUNCTION_LIST *count_real;
 static struct count_file *count_map;
 static long count_latency_us;
+static const char *count_freeze_file;
+static bool count_freezes[COUNT_N];
 
 static void count_open(const char *path)
 {
@@ -102,6 +106,24 @@ void count_refuse(const char *variable, const char *text)
     _exit(99);
 }
 
+static void count_freeze_read(void)
+{
+    const char *text = getenv("COUNT_FREEZE");
+
+    count_freeze_file = getenv("COUNT_FREEZE_FILE");
+    while (count_freeze_file != NULL && text != NULL && *text != '\0') {
+        size_t len = strcspn(text, " ");
+        size_t which = count_index_of(text, len);
+
+        if (which == COUNT_N) {
+            count_refuse("COUNT_FREEZE", text);
+        }
+        count_freezes[which] = true;
+        text += len;
+        text += strspn(text, " ");
+    }
+}
+
 void count_call(enum count_index which)
 {
     struct timespec pause = {
@@ -115,6 +137,9 @@ void count_call(enum count_index which)
     if (count_latency_us > 0 && which != COUNT_C_GetFunctionList) {
         nanosleep(&pause, NULL);
     }
+    while (count_freezes[which] && access(count_freeze_file, F_OK) == 0) {
+        usleep(2000);
+    }
 }
 
 #define X(name, params, args) \
@@ -124,6 +149,9 @@ void count_call(enum count_index which)
         CK_RV rv = CKR_OK; \
         count_call(COUNT_##name); \
         fault = count_fault_next(COUNT_##name); \
+        if (fault.rv == CKR_OK) { \
+            fault.rv = count_device_next(COUNT_##name); \
+        } \
         if (fault.rv == CKR_OK || fault.late) { \
             rv = count_real->name args; \
         } \
@@ -194,9 +222,11 @@ static void count_setup(void)
         count_open(file);
     }
     count_latency_us = latency != NULL ? strtol(latency, NULL, 10) : 0;
+    count_freeze_read();
     count_fault_read();
     count_lie_read();
     count_lie_install(&count_list, count_real);
+    count_device_install(&count_list, count_real);
 }
 
 CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)

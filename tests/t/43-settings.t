@@ -56,6 +56,7 @@ my %rows = (
     'final-try' => [\@yes_no, [@not_bool, 'auto']],
     'max-sessions' => [[0, 1, 4294967295], \@not_number],
     'wait-ms' => [[1000, 3600000], [0, 3600001, @not_number]],
+    'call-timeout' => [[0, 60000, 3600000], [3600001, @not_number]],
     env => [['SOFTHSM2_CONF', 'A=1  B_2=x=y', 'HOME NOT_SET'],
             ['=x', '1A=x', 'A-B', 'A;B']],
     'load-default' => [[qw(auto never)], ['always', 'true']],

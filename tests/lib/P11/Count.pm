@@ -23,7 +23,8 @@ my %free = map { $_ => 1 } qw(C_GetFunctionList C_GetInfo);
 # tell.
 my %feigned = map { ($_ => 'COUNT_' . uc) }
     qw(apart latency_us flags flags_off fail keypad_pin owner sessions
-       manufacturer mechanisms lacks lie refuse one_opening x931);
+       manufacturer mechanisms lacks lie refuse one_opening x931
+       freeze freeze_file device);
 
 # P11::Count->new(TOKEN, OPTIONS…): counts what goes to its module. Options:
 #   apart       1: the module gets libraries of its own, as in another process
@@ -40,6 +41,9 @@ my %feigned = map { ($_ => 'COUNT_' . uc) }
 #   lacks       'C_GetSessionInfo …': functions that are not there
 #   refuse      '0x10c …': attributes that no template for a key may have
 #   x931        1: CKM_RSA_X9_31 is there, made of raw RSA
+#   freeze      'C_Sign …': what does not return while there is a file
+#   freeze_file of this name
+#   device      a file that tells where the token is, tests/c/count_device.c
 #   lie         '0x181=short C_FindObjects=more …': results that are made up
 sub new {
     my ($class, $token, %options) = @_;

@@ -23,7 +23,8 @@ sub missing {
         : 'SoftHSM is not installed';
 }
 
-# Options: as of SoftHSM, which is {behind}.
+# Options: as of SoftHSM, which is {behind}; later => 1: the server is not
+# started yet.
 sub make {
     my ($class, %options) = @_;
     return if defined missing();
@@ -31,19 +32,42 @@ sub make {
 
     my $dir = P11::Test::scratch('remote' . ++$count);
     my $socket = "$dir/socket";
-    my $server = P11::Test::start_server({ env => $behind->env },
-        "p11-kit-$count", P11::Test::have('p11-kit'), 'server', '-f',
-        '--provider', $behind->module, '-n', $socket, 'pkcs11:');
-    P11::Test::wait_for(10, sub { -S $socket })
-        or die "p11-kit server: " . P11::Test::slurp($server->{err});
-    return bless {
+    my $self = bless {
         %$behind,
         dir    => $dir,
         module => (grep { -e } @modules)[0],
         behind => $behind,
-        server => $server,
+        socket => $socket,
         env    => { P11_KIT_SERVER_ADDRESS => "unix:path=$socket" },
     }, $class;
+    $self->start if !$options{later};
+    return $self;
 }
+
+# The server, which has a process for each client, is one process group.
+sub start {
+    my ($self) = @_;
+    my $behind = $self->{behind};
+    unlink $self->{socket};
+    my $server = $self->{server} = P11::Test::start_server(
+        { env => $behind->env }, 'p11-kit', P11::Test::have('p11-kit'),
+        'server', '-f', '--provider', $behind->module, '-n', $self->{socket},
+        'pkcs11:');
+    P11::Test::wait_for(10, sub { -S $self->{socket} })
+        or die "p11-kit server: " . P11::Test::slurp($server->{err});
+    return;
+}
+
+# With the processes of its clients, which notice nothing before.
+sub kill {
+    my ($self) = @_;
+    my $pid = $self->{server}{pid};
+    CORE::kill 'KILL', -$pid;
+    P11::Test::stop_server($self->{server}, 'KILL');
+    return;
+}
+
+sub freeze { return CORE::kill 'STOP', -$_[0]{server}{pid} }
+sub thaw { return CORE::kill 'CONT', -$_[0]{server}{pid} }
 
 1;

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A token that is taken out, put into another slot, or exchanged, while
+ * programs run: COUNT_DEVICE names a file, which is read again at each call
+ * and need not be there. Words in it:
+ *
+ *      removed=CKR     no slot has a token, its sessions are gone, and calls
+ *                      with them say this
+ *      shift=N         slots have numbers that are higher by this
+ *      serial=TEXT     all tokens have this serial number
+ *      full=1          no more sessions are granted
+ *
+ * Not while threads are inside the module: that loses its sessions for good.
+ */
+#include "tests/c/count.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SLOTS_MAX 64
+
+struct device {
+    CK_RV removed;
+    CK_SLOT_ID shift;
+    bool full;
+    char serial[17];
+};
+
+static const char *file;
+static const CK_FUNCTION_LIST *module;
+static CK_FUNCTION_LIST inner;
+static bool is_out;
+
+static struct device look(void)
+{
+    struct device d = { CKR_OK, 0, false, "" };
+    char text[256] = "";
+    char *at = NULL;
+    FILE *in = file != NULL ? fopen(file, "re") : NULL;
+
+    if (in != NULL) {
+        text[fread(text, 1, sizeof(text) - 1, in)] = '\0';
+        fclose(in);
+    }
+    if ((at = strstr(text, "removed=")) != NULL) {
+        d.removed = strtoul(at + 8, NULL, 0);
+    }
+    if ((at = strstr(text, "shift=")) != NULL) {
+        d.shift = strtoul(at + 6, NULL, 0);
+    }
+    if ((at = strstr(text, "serial=")) != NULL) {
+        (void)sscanf(at + 7, "%16s", d.serial);
+    }
+    d.full = strstr(text, "full=1") != NULL;
+    return d;
+}
+
+/* The sessions go with the token, once. */
+static void take_out(void)
+{
+    CK_SLOT_ID slots[SLOTS_MAX];
+    CK_ULONG n = SLOTS_MAX;
+
+    if (!is_out && module->C_GetSlotList(CK_TRUE, slots, &n) == CKR_OK) {
+        for (CK_ULONG i = 0; i < n; i++) {
+            module->C_CloseAllSessions(slots[i]);
+        }
+    }
+    is_out = true;
+}
+
+CK_RV count_device_next(enum count_index which)
+{
+    struct device d;
+
+    if (file == NULL || which < COUNT_C_GetTokenInfo) {
+        return CKR_OK;
+    }
+    d = look();
+    if (d.removed == CKR_OK) {
+        is_out = false;
+        return which == COUNT_C_OpenSession && d.full ? CKR_SESSION_COUNT
+                                                      : CKR_OK;
+    }
+    take_out();
+    return which <= COUNT_C_CloseAllSessions ? CKR_TOKEN_NOT_PRESENT
+                                             : d.removed;
+}
+
+static CK_RV device_slots(CK_BBOOL present, CK_SLOT_ID *list, CK_ULONG *n)
+{
+    struct device d = look();
+    CK_RV rv = CKR_OK;
+
+    if (d.removed != CKR_OK && present) {
+        take_out();
+        *n = 0;
+        return CKR_OK;
+    }
+    rv = inner.C_GetSlotList(present, list, n);
+    for (CK_ULONG i = 0; rv == CKR_OK && list != NULL && i < *n; i++) {
+        list[i] += d.shift;
+    }
+    return rv;
+}
+
+static CK_RV device_slot_info(CK_SLOT_ID slot, CK_SLOT_INFO *info)
+{
+    return inner.C_GetSlotInfo(slot - look().shift, info);
+}
+
+static CK_RV device_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
+{
+    struct device d = look();
+    CK_RV rv = inner.C_GetTokenInfo(slot - d.shift, info);
+
+    if (rv == CKR_OK && d.serial[0] != '\0') {
+        memset(info->serialNumber, ' ', sizeof(info->serialNumber));
+        memcpy(info->serialNumber, d.serial, strlen(d.serial));
+    }
+    return rv;
+}
+
+static CK_RV device_mechanisms(CK_SLOT_ID slot, CK_MECHANISM_TYPE *list,
+                               CK_ULONG *n)
+{
+    return inner.C_GetMechanismList(slot - look().shift, list, n);
+}
+
+static CK_RV device_open(CK_SLOT_ID slot, CK_FLAGS flags, void *app,
+                         CK_NOTIFY notify, CK_SESSION_HANDLE *s)
+{
+    return inner.C_OpenSession(slot - look().shift, flags, app, notify, s);
+}
+
+void count_device_install(CK_FUNCTION_LIST *list, const CK_FUNCTION_LIST *real)
+{
+    file = getenv("COUNT_DEVICE");
+    module = real;
+    inner = *list;
+    if (file != NULL) {
+        list->C_GetSlotList = device_slots;
+        list->C_GetSlotInfo = device_slot_info;
+        list->C_GetTokenInfo = device_token_info;
+        list->C_GetMechanismList = device_mechanisms;
+        list->C_OpenSession = device_open;
+    }
+}

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# A dialogue with tests/c/outage_key, an application that goes on signing while
+# its token comes and goes.
+package P11::Outage;
+
+use strict;
+use warnings;
+
+use IO::Handle ();
+use IO::Select ();
+use P11::Test ();
+use POSIX ();
+use Test::More ();
+use Time::HiRes ();
+
+my $program = P11::Test::builddir() . '/tests/c/outage_key';
+my $count = 0;
+
+# P11::Outage->new({ env => {…} }, KEY): runs, and has done nothing yet.
+sub new {
+    my ($class, $how, $key) = @_;
+    my $err = sprintf '%s/outage-%d.err', P11::Test::scratch(), ++$count;
+    pipe my $in, my $to or die "pipe: $!\n";
+    pipe my $from, my $out or die "pipe: $!\n";
+    my $pid = fork // die "fork: $!\n";
+    if ($pid == 0) {
+        # A group of its own: what freezes or kills servers does not mean it.
+        my %env = %{ $how->{env} // {} };
+        $ENV{$_} = $env{$_} for keys %env;
+        open STDIN, '<&', $in or POSIX::_exit(126);
+        open STDOUT, '>&', $out or POSIX::_exit(126);
+        open STDERR, '>', $err or POSIX::_exit(126);
+        exec { $program } $program, $key or POSIX::_exit(127);
+    }
+    $to->autoflush(1);
+    return bless { pid => $pid, owner => $$, to => $to, from => $from, err => $err,
+                   rest => '' }, $class;
+}
+
+# A line, or undef where none comes in so many seconds.
+sub line {
+    my ($self, $seconds) = @_;
+    my $deadline = Time::HiRes::time() + $seconds;
+    my $select = IO::Select->new($self->{from});
+    my $end;
+    while (($end = index $self->{rest}, "\n") < 0) {
+        my $left = $deadline - Time::HiRes::time();
+        return if $left <= 0 or !$select->can_read($left);
+        sysread($self->{from}, $self->{rest}, 65536, length $self->{rest})
+            or return;
+    }
+    my $line = substr $self->{rest}, 0, $end + 1, '';
+    chomp $line;
+    return $line;
+}
+
+# tell(COMMAND [, SECONDS]): { ok, said (the errors), took (seconds), and what
+# the answer has as NAME=NUMBER }; ok is undef where there was no answer.
+sub tell {
+    my ($self, $command, $seconds) = @_;
+    my $began = Time::HiRes::time();
+    my %answer = (said => '');
+    local $SIG{PIPE} = 'IGNORE';
+    $self->{to}->print("$command\n");
+    while (defined(my $line = $self->line($seconds // 60))) {
+        if ($line =~ s/(ok|failed)\.\z//) {
+            $answer{ok} = $1 eq 'ok' ? 1 : 0;
+            $answer{$1} = $2 while $line =~ /(\w+)=(\d+)/g;
+            last;
+        }
+        $answer{said} .= "$line\n";
+    }
+    $answer{took} = Time::HiRes::time() - $began;
+    return \%answer;
+}
+
+# done(NAME, COMMAND): it is answered by "ok".
+sub done {
+    my ($self, $name, $command, $seconds) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $answer = $self->tell($command, $seconds);
+    Test::More::ok($answer->{ok}, $name) or $self->show($answer);
+    return $answer;
+}
+
+# refused(NAME, PATTERN, COMMAND): by "failed", with one entry that matches.
+sub refused {
+    my ($self, $name, $pattern, $command, $seconds) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $answer = $self->tell($command, $seconds);
+    Test::More::ok(defined $answer->{ok} && !$answer->{ok}
+                   && $answer->{said} =~ $pattern, $name)
+        or $self->show($answer);
+    return $answer;
+}
+
+# Signs until it works; how many attempts were lost, or undef after so many
+# seconds.
+sub until_good {
+    my ($self, $seconds) = @_;
+    my $deadline = Time::HiRes::time() + $seconds;
+    my $lost = 0;
+    while (Time::HiRes::time() < $deadline) {
+        my $answer = $self->tell('sign', $seconds);
+        return if !defined $answer->{ok};
+        return $lost if $answer->{ok};
+        $lost++;
+        Time::HiRes::sleep(0.02);
+    }
+    return;
+}
+
+sub show {
+    my ($self, $answer) = @_;
+    Test::More::diag(join ' ', map { "$_: " . ($answer->{$_} // 'none') }
+                     sort keys %$answer);
+    Test::More::diag('stderr: ' . P11::Test::slurp($self->{err}));
+    return;
+}
+
+# Its input ends. The wait status, or undef where it did not end in so many
+# seconds; took: how many it needed.
+sub end {
+    my ($self, $seconds) = @_;
+    my $began = Time::HiRes::time();
+    close $self->{to};
+    my $status = P11::Test::reap(delete $self->{pid}, $seconds);
+    $self->{took} = Time::HiRes::time() - $began;
+    return $status;
+}
+
+sub DESTROY {
+    my ($self) = @_;
+    local ($?, $!);
+    return if !defined $self->{pid} or $self->{owner} != $$;
+    kill 'KILL', $self->{pid};
+    waitpid $self->{pid}, 0;
+    return;
+}
+
+1;

@@ -1,0 +1,191 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: Apache-2.0
+#
+# The token's server ends, freezes, comes late and comes back, while an
+# application goes on: it loses the attempts that fall into the outage, each
+# with a clear error and in time, and then signs again. Nothing is signed
+# wrongly, nobody waits for ever, nobody is ended by SIGPIPE.
+use strict;
+use warnings;
+
+use Test::More;
+use P11::Outage;
+use P11::Test;
+use P11::Token;
+use P11::UseKey;
+use POSIX ();
+use Time::HiRes qw(sleep);
+
+needs('pkcs11-tool');
+my $threads = sanitizer() ? 4 : 16;
+my $away = $ENV{P11_LONG} ? 15 : 5;
+my $clear = qr/^pkcs11: \S.*: .*(?:token|module)/;
+
+my $token = P11::Token->needs('P11KitRemote');
+# By the module itself: pkcs11-tool reads past its memory with p11-kit's client.
+$token->{behind}->keypair('EC:prime256v1', 'ec', '01');
+my $reference = reference($token, $token->uri(object => 'ec'), 'ref');
+my %how = (env => $token->conf_env);
+my $uri = $token->uri(object => 'ec', type => 'private');
+
+# An application that has signed.
+sub ready {
+    my ($name) = @_;
+    my $app = P11::Outage->new(\%how, $uri);
+    $app->done("$name: loaded", 'load');
+    $app->done("$name: signs", 'sign');
+    return $app;
+}
+
+sub ends_well {
+    my ($app, $name) = @_;
+    is($app->end(20), 0, "$name: the application ends well")
+        or diag(slurp($app->{err}));
+    return;
+}
+
+# ---- between two operations ----
+
+{
+    my $name = 'killed between operations';
+    my $app = ready($name);
+    $token->kill;
+    $token->start;
+    is($app->until_good(20), 0,
+       "$name, and there again at once: nothing is lost");
+    $token->kill;
+    $app->refused("$name, and away: refused", $clear, 'sign');
+    $app->refused("$name, and away: again", $clear, 'sign');
+    $app->refused("$name, and away: a key is not loaded", $clear, 'again');
+    $token->start;
+    is($app->until_good(20), 0, "$name, and back: nothing more is lost");
+    $app->done("$name: a child signs", 'fork');
+    ends_well($app, $name);
+}
+{
+    my $name = 'killed, and a child is the first to know';
+    my $app = ready($name);
+    $token->kill;
+    $token->start;
+    $app->done("$name: it signs", 'fork');
+    is($app->until_good(20), 0, "$name: so does its parent");
+    ends_well($app, $name);
+}
+{
+    my $name = 'frozen and thawed';
+    my $app = ready($name);
+    $token->freeze;
+    my $job = fork // die "fork: $!\n";
+    if ($job == 0) {
+        sleep 1;
+        $token->thaw;
+        POSIX::_exit(0);
+    }
+    my $answer = $app->done("$name: what waited is signed", 'sign');
+    cmp_ok($answer->{took}, '>', 0.5, "$name: it waited");
+    waitpid $job, 0;
+    is($app->until_good(20), 0, "$name: nothing is lost");
+    ends_well($app, $name);
+}
+
+# ---- started only after the application ----
+
+for my $by ('URI', 'reference') {
+    my $name = "server started after the application, by $by";
+    $token->kill;
+    my $app = P11::Outage->new(\%how, $by eq 'URI' ? $uri : $reference);
+    if ($by eq 'URI') {
+        $app->refused("$name: not loaded", qr/^pkcs11: \S/, 'load');
+        $app->refused("$name: nor at the second time", qr/^pkcs11: \S/,
+                      'load');
+        $token->start;
+        $app->done("$name: loaded", 'load');
+    } else {
+        $app->done("$name: loaded", 'load');
+        $app->refused("$name: does not sign", qr/^pkcs11: \S/, 'sign');
+        $token->start;
+    }
+    is($app->until_good(20), 0, "$name: it signs, nothing more is lost");
+    ends_well($app, $name);
+}
+
+# ---- under load ----
+
+# What an outage may cost: every attempt that falls into it, and those of the
+# threads that were under way when it began or ended.
+sub under_load {
+    my ($name, $outage) = @_;
+    my $app = ready($name);
+    $app->done("$name: $threads threads", "threads $threads");
+    sleep 0.5;
+    my $before = $app->tell('count');
+    is("$before->{bad} $before->{wrong} $before->{idle}", '0 0 0',
+       "$name: all well before");
+    $outage->($app);
+    ok(wait_for(20, sub {
+        sleep 0.3;
+        my $settling = $app->tell('count');
+        $settling->{bad} == 0 && $settling->{idle} == 0;
+    }), "$name: it comes back");
+    sleep 1;
+    my $after = $app->tell('count');
+    is("$after->{bad} $after->{wrong} $after->{idle}", '0 0 0',
+       "$name: all well after it") or $app->show($after);
+    $app->done("$name: stop", 'stop');
+    ends_well($app, $name);
+    return;
+}
+
+sub judge {
+    my ($app, $name) = @_;
+    my $during = $app->tell('count');
+    is($during->{wrong}, 0, "$name: nothing is signed wrongly");
+    cmp_ok($during->{longest_ms}, '<', 10000, "$name: nobody waits for long");
+    my @unclear = grep { $_ !~ $clear } split /\n/, $during->{said};
+    is("@unclear", '', "$name: every error is clear");
+    figure("$name: $during->{good} signatures, $during->{bad} lost, longest "
+           . "attempt $during->{longest_ms} ms");
+    return $during;
+}
+
+under_load('killed under load, and there again', sub {
+    my ($app) = @_;
+    $token->kill;
+    $token->start;
+    sleep 0.5;
+    my $during = judge($app, 'killed under load');
+    cmp_ok($during->{bad}, '<=', 20 * $threads,
+           'killed under load: few are lost');
+});
+under_load("away for $away s under load", sub {
+    my ($app) = @_;
+    $token->kill;
+    sleep 0.5;
+    judge($app, 'away under load, the first half second');
+    sleep $away - 0.5;
+    my $during = judge($app, 'away under load');
+    cmp_ok($during->{bad}, '>', 0, 'away under load: refused');
+    is($during->{good}, 0, 'away under load: none is signed');
+    $token->start;
+});
+under_load('frozen under load for 2 s', sub {
+    my ($app) = @_;
+    $token->freeze;
+    sleep 2;
+    $token->thaw;
+    sleep 0.5;
+    my $during = judge($app, 'frozen under load');
+    is($during->{bad}, 0, 'frozen under load: nothing is lost');
+});
+under_load('killed five times under load', sub {
+    my ($app) = @_;
+    for (1 .. 5) {
+        $token->kill;
+        sleep 0.1;
+        $token->start;
+        sleep 0.3;
+    }
+    judge($app, 'killed five times under load');
+});
+
+done_testing();
