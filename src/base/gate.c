@@ -126,8 +126,16 @@ void hsm_gate_work_give_up(struct hsm_gate_mark *m)
 
 bool hsm_gate_work_resume(struct hsm_gate_mark *m)
 {
+    int state;
+
+    /* A fork is not held up by this; it is over soon. */
     atomic_store(&m->given_up, false);
-    return atomic_load(&gate_state) == GATE_OPEN;
+    while ((state = atomic_load(&gate_state)) == GATE_SHUT) {
+        atomic_store(&m->given_up, true);
+        hsm_pause_ms(1);
+        atomic_store(&m->given_up, false);
+    }
+    return state == GATE_OPEN;
 }
 
 void hsm_gate_work_end(struct hsm_gate_mark *m)

@@ -71,8 +71,8 @@ const struct hsm_gate_use *hsm_gate_use_now(void);
  * A thread that makes calls for others (worker.c) does not pass the gate: the
  * one it works for has. It has a mark of its own, which stays up when the other
  * one gives up waiting. NULL on memory failure. A mark given up counts, but is
- * not waited for as long. False: the gate is shut, no call may follow the one
- * that has come back.
+ * not waited for as long. Resuming waits until the gate is open; false: it will
+ * not be, and no call may follow the one that has come back.
  */
 struct hsm_gate_mark;
 struct hsm_gate_mark *hsm_gate_work_mark(void);
