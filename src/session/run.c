@@ -81,6 +81,14 @@ static void void_epoch(struct hsm_token *tok, unsigned int epoch)
     hsm_unlock(&tok->lock);
 }
 
+/* The token is where it was. Another thread may just be starting the module
+ * anew, which is waited for: until then it would say nothing. */
+static hsm_rc confirm(const struct hsm_run *run)
+{
+    TRY(hsm_context_ready(run->ctx, run->tok->lib));
+    return hsm_token_confirm(run->tok);
+}
+
 static hsm_rc recover_library(const struct hsm_run *run, hsm_rc rc,
                               unsigned int generation)
 {
@@ -90,7 +98,7 @@ static hsm_rc recover_library(const struct hsm_run *run, hsm_rc rc,
         || rc.rv == CKR_USER_PIN_NOT_INITIALIZED || lib->gate.guard_sigpipe) {
         return hsm_context_restart(run->ctx, lib, generation);
     }
-    return hsm_token_confirm(run->tok);
+    return confirm(run);
 }
 
 /* The token said so before it began to do anything. */
@@ -232,7 +240,7 @@ static bool recover(const struct hsm_run *run, hsm_rc rc,
         if (rc.rv == CKR_SESSION_HANDLE_INVALID
             || rc.rv == CKR_SESSION_CLOSED) {
             void_epoch(run->tok, a->epoch);
-            return hsm_ok(hsm_token_confirm(run->tok));
+            return hsm_ok(confirm(run));
         }
         /* Somebody logged the token out: handles went with the login. */
         if (rc.rv == CKR_USER_NOT_LOGGED_IN) {
