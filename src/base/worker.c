@@ -112,12 +112,18 @@ static void unlink_job(struct hsm_job *j)
     }
 }
 
+/* It is not in the module any more. Locked. */
+static void count_back(void)
+{
+    n_stuck -= n_stuck > 0 ? 1 : 0;
+}
+
 /* It did come back. */
 static void write_on(struct hsm_job *j)
 {
     lock_all();
     unlink_job(j);
-    n_stuck -= n_stuck > 0 ? 1 : 0;
+    count_back();
     hsm_unlock(&workers_lock);
 }
 
@@ -146,6 +152,20 @@ static void undo(struct hsm_job *j)
     }
 }
 
+/* Tidies up after it. The job forbids others until that is over: a module must
+ * not be started by somebody else between its late start and its end. */
+static void end_disowned(struct hsm_job *j, struct hsm_gate_mark *mark)
+{
+    if (hsm_gate_work_resume(mark)) {
+        undo(j);
+    }
+    lock_all();
+    unlink_job(j);
+    count_back();
+    hsm_unlock(&workers_lock);
+    hsm_job_free(j);
+}
+
 /* The job has returned after all. */
 static void come_back(struct hsm_job *j, struct hsm_gate_mark *mark)
 {
@@ -154,18 +174,14 @@ static void come_back(struct hsm_job *j, struct hsm_gate_mark *mark)
     hsm_log(HSM_LOG_WARN, "%s has come back: %s", j->row->name,
             hsm_ckr_row(j->rv)->name);
     lock_all();
-    j->returned = true;
-    n_stuck -= n_stuck > 0 ? 1 : 0;
     disowned = j->disowned;
-    if (disowned) {
-        unlink_job(j);
+    if (!disowned) {
+        j->returned = true;     /* its owner frees it: not to be touched */
+        count_back();
     }
     hsm_unlock(&workers_lock);
     if (disowned) {
-        if (hsm_gate_work_resume(mark)) {
-            undo(j);
-        }
-        hsm_job_free(j);
+        end_disowned(j, mark);
     }
 }
 
