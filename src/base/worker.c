@@ -185,16 +185,35 @@ static void come_back(struct hsm_job *j, struct hsm_gate_mark *mark)
     }
 }
 
+/* The one that its session's owner has not let go yet, or NULL. Locked. */
+static struct hsm_job *find_owned(const CK_FUNCTION_LIST *real,
+                                  CK_SESSION_HANDLE h)
+{
+    struct hsm_job *j = written_off;
+
+    while (j != NULL && (j->disowned || !uses_session(j, real, h))) {
+        j = j->next;
+    }
+    return j;
+}
+
+bool hsm_worker_has(const CK_FUNCTION_LIST *real, CK_SESSION_HANDLE h)
+{
+    bool has;
+
+    lock_all();
+    has = find_owned(real, h) != NULL;
+    hsm_unlock(&workers_lock);
+    return has;
+}
+
 bool hsm_worker_disown(const CK_FUNCTION_LIST *real, CK_SESSION_HANDLE h)
 {
     struct hsm_job *j;
     bool in_use = false;
 
     lock_all();
-    j = written_off;
-    while (j != NULL && (j->disowned || !uses_session(j, real, h))) {
-        j = j->next;
-    }
+    j = find_owned(real, h);
     if (j != NULL && j->returned) {
         unlink_job(j);
     } else if (j != NULL) {

@@ -26,6 +26,9 @@ CK_RV hsm_worker_run(struct hsm_job *j, unsigned int limit_ms);
 /* The owner is done with a session. True: a call is still using it, after
  * which it will be closed; it must not be touched. */
 bool hsm_worker_disown(const CK_FUNCTION_LIST *real, CK_SESSION_HANDLE h);
+/* A call that was written off was made with this session, which is not in order
+ * then, whether or not the call has come back. */
+bool hsm_worker_has(const CK_FUNCTION_LIST *real, CK_SESSION_HANDLE h);
 /* A call of that module was written off and has not come back. */
 bool hsm_worker_is_stuck(const CK_FUNCTION_LIST *real);
 
