@@ -149,6 +149,22 @@ static void drop(struct hsm_session *s)
     hsm_unlock(&tok->lock);
 }
 
+/* Where all that the token has are parked, nobody will give one back: one of
+ * them has to go, with what lives in it. Locked. */
+static struct hsm_session *pop_parked(struct hsm_token *tok)
+{
+    struct hsm_pool *pool = &tok->pool;
+    struct hsm_session *s = pool->parked;
+
+    if (s == NULL || pool->n_parked < pool->open) {
+        return NULL;
+    }
+    pool->parked = s->next;
+    s->next = NULL;
+    pool->n_parked--;
+    return s;
+}
+
 enum step { STEP_HAVE, STEP_OPEN, STEP_CLOSE_FIRST, STEP_WAIT };
 
 /* What to do next for a session. *s: the session, or the one to close. */
@@ -162,6 +178,7 @@ static enum step next_step(struct hsm_token *tok, enum hsm_session_kind kind,
     if (tok->pool.open >= tok->pool.limit) {
         /* An idle one of the wrong kind makes room for one of the right. */
         *s = pop(tok, kind, true);
+        *s = *s != NULL ? *s : pop_parked(tok);
         return *s != NULL ? STEP_CLOSE_FIRST : STEP_WAIT;
     }
     return hsm_claim_take(&tok->pool.opening) ? STEP_OPEN : STEP_WAIT;
@@ -347,6 +364,7 @@ static bool park(struct hsm_session *s)
     s->next = pool->parked;
     pool->parked = s;
     pool->n_parked++;
+    hsm_wake(&s->tok->lock);
     return true;
 }
 
