@@ -52,6 +52,12 @@ void hsm_session_close(struct hsm_session *s)
     struct hsm_token *tok = s->tok;
     bool is_home;
 
+    /* Before its objects are gone, whose handles may then be those of other
+     * ones. Meanwhile it is a home of ours, or the last key would free it. */
+    hsm_lock(&tok->lock);
+    atomic_store(&s->closed, true);
+    s->homes++;
+    hsm_unlock(&tok->lock);
     /* What another process opened, or the module's former life, is not ours
      * to close; its handle may by now be somebody else's. */
     if (hsm_session_is_alive(s) && !is_left_behind(s)) {
@@ -60,8 +66,7 @@ void hsm_session_close(struct hsm_session *s)
         (void)rc;       /* it is gone either way */
     }
     hsm_lock(&tok->lock);
-    atomic_store(&s->closed, true);
-    is_home = s->homes > 0;
+    is_home = --s->homes > 0;
     hsm_unlock(&tok->lock);
     if (!is_home) {
         free(s);
