@@ -44,6 +44,7 @@ struct hsm_job {
     struct hsm_job_block *blocks;
     struct hsm_job_back *backs;
     struct hsm_secret *secret;
+    const void *who;            /* see hsm_worker_for() */
     /* worker.c's, of jobs whose callers are gone */
     bool returned;
     bool disowned;

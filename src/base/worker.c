@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "src/base/gate.h"
@@ -30,6 +31,9 @@ static struct worker *idle;             /* (workers_lock) last in, first out */
 static struct hsm_job *written_off;     /* (workers_lock) */
 static unsigned int n_stuck;            /* (workers_lock) of them, not back */
 static unsigned int epoch;              /* (workers_lock) of all of these */
+
+static __thread const void *my_who;
+static _Atomic(hsm_worker_late_fn) late_fn;
 
 static void setup(void)
 {
@@ -80,9 +84,10 @@ static bool is_forbidden(const struct hsm_job *j)
         bool same_session = (j->row->role == HSM_JOB_SESSION
                              || j->row->role == HSM_JOB_CLOSE)
             && uses_session(w, j->real, j->a[0].u);
+        bool same_who = j->who != NULL && w->who == j->who;
 
         forbidden = forbidden
-            || (!w->returned && (same_start || same_session));
+            || (!w->returned && (same_start || same_session || same_who));
     }
     return forbidden;
 }
@@ -169,8 +174,12 @@ static void end_disowned(struct hsm_job *j, struct hsm_gate_mark *mark)
 /* The job has returned after all. */
 static void come_back(struct hsm_job *j, struct hsm_gate_mark *mark)
 {
+    hsm_worker_late_fn late = atomic_load(&late_fn);
     bool disowned;
 
+    if (j->who != NULL && late != NULL) {
+        late(j->who, j->secret, j->rv);
+    }
     hsm_log(HSM_LOG_WARN, "%s has come back: %s", j->row->name,
             hsm_ckr_row(j->rv)->name);
     lock_all();
@@ -195,6 +204,12 @@ static struct hsm_job *find_owned(const CK_FUNCTION_LIST *real,
         j = j->next;
     }
     return j;
+}
+
+void hsm_worker_for(const void *who, hsm_worker_late_fn late)
+{
+    atomic_store(&late_fn, late);
+    my_who = who;
 }
 
 bool hsm_worker_has(const CK_FUNCTION_LIST *real, CK_SESSION_HANDLE h)
@@ -465,6 +480,7 @@ CK_RV hsm_worker_run(struct hsm_job *j, unsigned int limit_ms)
     enum state end = IDLE;
     hsm_rc rc = { j->rv, name };
 
+    j->who = my_who;
     if (hsm_ok(rc)) {
         w = take_worker(j, &forbidden);
         rc = forbidden ? not_begun(name) : (hsm_rc){ CKR_HOST_MEMORY, name };

@@ -23,6 +23,15 @@
  */
 CK_RV hsm_worker_run(struct hsm_job *j, unsigned int limit_ms);
 
+/*
+ * The calls that this thread makes from now on are for who (NULL: nobody), who
+ * is to hear what they said also when they are late; nothing is begun for who
+ * before that. late is called in another thread, and must not call a module.
+ */
+typedef void (*hsm_worker_late_fn)(const void *who,
+                                   const struct hsm_secret *secret, CK_RV rv);
+void hsm_worker_for(const void *who, hsm_worker_late_fn late);
+
 /* The owner is done with a session. True: a call is still using it, after
  * which it will be closed; it must not be touched. */
 bool hsm_worker_disown(const CK_FUNCTION_LIST *real, CK_SESSION_HANDLE h);

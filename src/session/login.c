@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "src/base/log.h"
+#include "src/base/worker.h"
 
 /* Processes that log in to SoftHSM at the same moment disturb each other. */
 #define RACE_ATTEMPTS 8
@@ -86,6 +87,36 @@ static hsm_rc check_tries(struct hsm_context *ctx, struct hsm_token *tok)
     return HSM_OK;
 }
 
+/* hsm_worker_late_fn: what the token said of a PIN after all. */
+static void note_late(const void *who, const struct hsm_secret *pin, CK_RV rv)
+{
+    const hsm_rc rc = { rv, "C_Login" };
+
+    if (pin != NULL && (hsm_ok(rc) || is_refusal(rc))) {
+        hsm_pin_page_note(who, pin,
+                          hsm_ok(rc) ? HSM_PIN_ACCEPTED : HSM_PIN_REFUSED);
+    }
+}
+
+/* Until the token has said something of it, it is not sent once more. */
+static hsm_rc send_untried(struct hsm_context *ctx, struct hsm_session *s,
+                           CK_USER_TYPE user, struct hsm_secret *pin)
+{
+    const struct hsm_hooks *hooks = hsm_context_hooks(ctx);
+    bool counts;
+    hsm_rc rc;
+
+    if (s->tok->lib->gate.real == NULL) {
+        return send_pin(ctx, s, user, pin);     /* it is never late */
+    }
+    counts = hooks->refusal_counts == NULL
+        || hooks->refusal_counts(hooks->arg);
+    hsm_worker_for(counts ? &s->tok->id : NULL, note_late);
+    rc = send_pin(ctx, s, user, pin);
+    hsm_worker_for(NULL, note_late);
+    return rc;
+}
+
 /* One process of the tree tries a PIN that none has tried; others wait. */
 static hsm_rc try_untried(struct hsm_context *ctx, struct hsm_session *s,
                           CK_USER_TYPE user, struct hsm_secret *pin)
@@ -109,7 +140,7 @@ static hsm_rc try_untried(struct hsm_context *ctx, struct hsm_session *s,
     } else {
         rc = fame == HSM_PIN_UNTRIED ? check_tries(ctx, s->tok) : HSM_OK;
         if (hsm_ok(rc)) {
-            rc = send_pin(ctx, s, user, pin);
+            rc = send_untried(ctx, s, user, pin);
         }
     }
     hsm_pin_page_unlock();
