@@ -24,6 +24,7 @@ union hsm_arg {
 enum hsm_job_role {
     HSM_JOB_OTHER,              /* nothing */
     HSM_JOB_SESSION,            /* a[0] is a session, which it is using */
+    HSM_JOB_PAIR,               /* likewise; a[6], a[7] may become keys */
     HSM_JOB_OPEN,               /* a[4] may become a session */
     HSM_JOB_CLOSE,              /* a[0] is a session, gone when it returns */
     HSM_JOB_START,              /* a module that is initialised for nobody */

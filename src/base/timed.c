@@ -273,7 +273,7 @@
     X(C_VerifyUpdate, SESSION, IN) \
     X(C_VerifyFinal, SESSION, IN) \
     X(C_GenerateKey, SESSION, KEYGEN) \
-    X(C_GenerateKeyPair, SESSION, PAIR) \
+    X(C_GenerateKeyPair, PAIR, PAIR) \
     X(C_WrapKey, SESSION, WRAP) \
     X(C_UnwrapKey, SESSION, UNWRAP) \
     X(C_DeriveKey, SESSION, DERIVE) \

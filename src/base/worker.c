@@ -62,11 +62,17 @@ static void lock_all(void)
 
 /* ---- what was written off ---- */
 
+/* A session that its caller has taken. */
+static bool has_session(const struct hsm_job *j)
+{
+    return j->row->role == HSM_JOB_SESSION || j->row->role == HSM_JOB_PAIR;
+}
+
 static bool uses_session(const struct hsm_job *j, const CK_FUNCTION_LIST *real,
                          CK_SESSION_HANDLE h)
 {
     return j->real == real && j->a[0].u == h
-        && (j->row->role == HSM_JOB_SESSION || j->row->role == HSM_JOB_CLOSE);
+        && (has_session(j) || j->row->role == HSM_JOB_CLOSE);
 }
 
 static bool is_start(const struct hsm_job *j)
@@ -81,8 +87,7 @@ static bool is_forbidden(const struct hsm_job *j)
 
     for (const struct hsm_job *w = written_off; w != NULL; w = w->next) {
         bool same_start = w->real == j->real && is_start(w) && is_start(j);
-        bool same_session = (j->row->role == HSM_JOB_SESSION
-                             || j->row->role == HSM_JOB_CLOSE)
+        bool same_session = (has_session(j) || j->row->role == HSM_JOB_CLOSE)
             && uses_session(w, j->real, j->a[0].u);
         bool same_who = j->who != NULL && w->who == j->who;
 
@@ -97,7 +102,7 @@ static void write_off(struct hsm_job *j)
 {
     lock_all();
     j->returned = false;
-    j->disowned = j->row->role != HSM_JOB_SESSION;
+    j->disowned = !has_session(j);
     j->next = written_off;
     written_off = j;
     n_stuck++;
@@ -132,6 +137,18 @@ static void write_on(struct hsm_job *j)
     hsm_unlock(&workers_lock);
 }
 
+/* Its caller was told that there is none: a stored one nobody would find. */
+static void destroy_pair(const struct hsm_job *j)
+{
+    for (size_t i = 6; j->rv == CKR_OK && i <= 7; i++) {
+        const CK_OBJECT_HANDLE *made = j->a[i].p;
+
+        if (made != NULL && j->real->C_DestroyObject != NULL) {
+            (void)j->real->C_DestroyObject(j->a[0].u, *made);
+        }
+    }
+}
+
 /* Undoes what nobody asks for any more, still inside the module. */
 static void undo(struct hsm_job *j)
 {
@@ -139,6 +156,10 @@ static void undo(struct hsm_job *j)
     const CK_FUNCTION_LIST *f = j->real;
 
     switch (j->row->role) {
+    case HSM_JOB_PAIR:
+        destroy_pair(j);
+        (void)f->C_CloseSession(j->a[0].u);
+        break;
     case HSM_JOB_SESSION:
         (void)f->C_CloseSession(j->a[0].u);
         break;
