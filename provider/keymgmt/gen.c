@@ -177,8 +177,7 @@ int prov_gen_set_template(void *genctx, void *templ)
     OSSL_PARAM_free(params);
     /* Parameters that spell a named curve out are still that curve. */
     if (gen->in.group != NULL) {
-        OPENSSL_free(gen->in.encoding);
-        gen->in.encoding = NULL;
+        hsm_str_clear(&gen->in.encoding);
     }
     return ok;
 }
