@@ -6,10 +6,12 @@
 #include <string.h>
 
 #include <openssl/bn.h>
+#include <openssl/err.h>
 #include <openssl/params.h>
 
 #include "provider/err.h"
 #include "provider/keymgmt/gen_private.h"
+#include "provider/keymgmt/softkey.h"
 #include "provider/param.h"
 #include "src/crypto/mech.h"
 
@@ -87,6 +89,42 @@ static int read_usage(const struct prov_gen *gen, unsigned int *out)
     return 1;
 }
 
+/*
+ * How the public half is written and agreed with the token is not told, and
+ * libcrypto's generators judge it only while they make a key: when it is made,
+ * this is too late. Any curve will do.
+ */
+static int check_manner(const struct prov_gen *gen)
+{
+    const struct prov_gen_in *in = &gen->in;
+    char group[] = "P-256";
+    OSSL_PARAM params[3], *p = params;
+    EVP_PKEY *soft;
+    bool ok;
+
+    *p++ = OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group,
+                                            0);
+    if (in->encoding != NULL) {
+        *p++ = OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_EC_ENCODING,
+                                                in->encoding, 0);
+    }
+    *p = OSSL_PARAM_construct_end();
+    ERR_set_mark();
+    soft = prov_softkey_from_params(gen->ctx, gen->type->name,
+                                    EVP_PKEY_KEY_PARAMETERS, params);
+    ok = soft != NULL && prov_curve_set_manner(soft, &in->manner);
+    EVP_PKEY_free(soft);
+    ERR_pop_to_mark();
+    return ok || prov_raise(gen->ctx, HSM_E_PARAMETER,
+                            "one of %s, %s, %s and %s has a value that OpenSSL"
+                            " does not take; leave it out, or say"
+                            " named_curve, compressed, named, 0",
+                            OSSL_PKEY_PARAM_EC_ENCODING,
+                            OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT,
+                            OSSL_PKEY_PARAM_EC_GROUP_CHECK_TYPE,
+                            OSSL_PKEY_PARAM_USE_COFACTOR_ECDH);
+}
+
 static int read_group(const struct prov_gen *gen, struct hsm_keygen *spec)
 {
     const struct prov_gen_in *in = &gen->in;
@@ -94,7 +132,8 @@ static int read_group(const struct prov_gen *gen, struct hsm_keygen *spec)
                                           : gen->type->default_group;
 
     if (in->encoding != NULL
-        && strcmp(in->encoding, OSSL_PKEY_EC_ENCODING_EXPLICIT) == 0) {
+        && OPENSSL_strcasecmp(in->encoding, OSSL_PKEY_EC_ENCODING_EXPLICIT)
+           == 0) {
         return prov_raise(gen->ctx, HSM_E_PARAMETER,
                           "a key on a token cannot have explicit parameters;"
                           " say -pkeyopt ec_param_enc:named_curve");
@@ -111,7 +150,7 @@ static int read_group(const struct prov_gen *gen, struct hsm_keygen *spec)
                           " group:P-256 or another",
                           group);
     }
-    return 1;
+    return check_manner(gen);
 }
 
 /* The exponent's octets go to e, which spec then points to. */
