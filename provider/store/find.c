@@ -33,9 +33,11 @@ static bool get_octets(const OSSL_PARAM *p, struct hsm_buf *out)
     size_t n = 0;
 
     return OSSL_PARAM_get_octet_string_ptr(p, &octets, &n) && n > 0
+           && octets != NULL
            && hsm_ok(hsm_buf_set(out, hsm_bytes_of(octets, n)));
 }
 
+/* A NUL need not follow it: parameters also come from OSSL_STORE_open_ex(). */
 static bool get_text(const OSSL_PARAM *p, char **out)
 {
     const char *text = NULL;
@@ -44,7 +46,8 @@ static bool get_text(const OSSL_PARAM *p, char **out)
         return false;
     }
     hsm_strfree(*out);
-    *out = hsm_strdup(text);
+    *out = p->data_type == OSSL_PARAM_UTF8_STRING
+        ? strndup(text, p->data_size) : hsm_strdup(text);
     return *out != NULL;
 }
 
