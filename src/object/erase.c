@@ -14,6 +14,26 @@ struct erase {
     struct hsm_search search;
 };
 
+/* "id=" and "object=" name what has none; a search takes them for any. */
+static bool is_as_empty(const struct hsm_object *o, CK_ATTRIBUTE_TYPE type,
+                        bool given, struct hsm_bytes value)
+{
+    struct hsm_bytes has = { NULL, 0 };
+
+    return !given || value.len > 0 || !hsm_attrs_get(&o->attrs, type, &has)
+        || has.len == 0;
+}
+
+static bool is_named(const struct erase *e, const struct hsm_object *o)
+{
+    struct hsm_bytes id = { NULL, 0 }, label = { NULL, 0 };
+    bool by_id = hsm_uri_id(e->load.uri, &id);
+    bool by_label = hsm_uri_label(e->load.uri, &label);
+
+    return is_as_empty(o, CKA_ID, by_id, id)
+        && is_as_empty(o, CKA_LABEL, by_label, label);
+}
+
 /* The object is of a kind that the URI's type= allows. */
 static bool is_meant(const struct erase *e, const struct hsm_object *o)
 {
@@ -28,7 +48,8 @@ static bool is_meant(const struct erase *e, const struct hsm_object *o)
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         if (rows[i].cls == o->cls) {
-            return (e->load.want & (unsigned int)rows[i].kind) != 0;
+            return (e->load.want & (unsigned int)rows[i].kind) != 0
+                && is_named(e, o);
         }
     }
     return false;
@@ -82,7 +103,8 @@ static hsm_rc erase(struct hsm_session *s, void *arg)
 
     TRY(hsm_objects_look(s, &e->search, &objects));
     for (size_t i = 0; i < objects.n; i++) {
-        if (is_meant(e, &objects.v[i])) {
+        /* Some tokens list an object twice. */
+        if (is_meant(e, &objects.v[i]) && (n == 0 || objects.v[i].h != h)) {
             h = objects.v[i].h;
             n++;
         }
