@@ -82,8 +82,10 @@ void prov_gen_cleanup(void *genctx)
     OPENSSL_free(gen);
 }
 
-/* libcrypto refuses a value of a wrong type or size without a word. */
-static int name_refused(struct prov_gen *gen, const OSSL_PARAM *p)
+/* libcrypto refuses a value of a wrong type or size without a word. What was
+ * on the queue before is the application's. */
+static int name_refused(struct prov_gen *gen, const OSSL_PARAM *p,
+                        unsigned long before)
 {
     OSSL_PARAM one[2] = { OSSL_PARAM_END, OSSL_PARAM_END };
 
@@ -93,7 +95,7 @@ static int name_refused(struct prov_gen *gen, const OSSL_PARAM *p)
             break;
         }
     }
-    if (ERR_peek_last_error() != 0) {
+    if (ERR_peek_last_error() != before) {
         return 0;
     }
     return prov_raise(gen->ctx, HSM_E_PARAMETER, "%s has a type or a "
@@ -104,12 +106,14 @@ static int name_refused(struct prov_gen *gen, const OSSL_PARAM *p)
 int prov_gen_set_params(void *genctx, const OSSL_PARAM params[])
 {
     struct prov_gen *gen = genctx;
+    unsigned long before = ERR_peek_last_error();
 
     if (params == NULL || params[0].key == NULL) {
         return 1;
     }
     if (EVP_PKEY_CTX_set_params(gen->inner, params) <= 0) {
-        return ERR_peek_last_error() != 0 ? 0 : name_refused(gen, params);
+        return ERR_peek_last_error() != before
+            ? 0 : name_refused(gen, params, before);
     }
     return prov_params_decode(common_rows, params, &gen->in)
            && prov_params_decode(prov_gen_params, params, gen->in.own);
