@@ -25,9 +25,9 @@ my $not_ours = qr{fips|null|nocache|provider_internal|test_includes|/ct/};
 
 sub targets {
     my ($class, $name) = @_;
-    return $name eq 'unused' ? 'build_programs' : 'apps/openssl',
-        'providers/legacy.so', map { "test/$_" }
-        qw(rsa_test pkcs7_test fips_version_test);
+    return 'build_sw' if $name eq 'unused';
+    return 'apps/openssl', 'build_modules',
+        map { "test/$_" } qw(rsa_test pkcs7_test fips_version_test);
 }
 
 sub run {
@@ -135,11 +135,12 @@ sub recipe {
     my %how = (env => { $self->env($self->{tree}), HARNESS_ACTIVE => 1,
                         HARNESS_VERBOSE => 'yes', RESULT_D => $results,
                         %$env },
-               dir => $self->build);
+               dir => $self->build, timeout => 3600);
     my ($out) = $self->output($recipe, \%how, $^X, '-w',
                               "-I$self->{tree}/util/perl",
                               "$self->{tree}/test/recipes/$recipe.t");
-    return $out;
+    # A name that one of them draws.
+    return $out =~ s{\b[A-Za-z0-9]{32}/}{RANDOM/}gr;
 }
 
 1;
