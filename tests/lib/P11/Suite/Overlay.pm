@@ -103,6 +103,12 @@ sub activated {
         $text = put($text, $providers, 'default = p11_default');
         $text = put($text, 'p11_default', 'activate = 1');
     }
+    # Some have a section for the default one that does not activate it.
+    my $default = value(section($text, $providers), 'default');
+    if (defined $default && !defined value(section($text, $default),
+                                           'activate')) {
+        $text = put($text, $default, 'activate = 1');
+    }
     # Behind the last one: providers are activated in this order.
     my ($lines) = section($text, $providers) =~ /\A(.*\S[^\n]*\n)/s;
     $text =~ s/\Q$lines\E/$lines . "pkcs11 = p11_section\n"/e;

@@ -23,10 +23,14 @@ my @commands = qw(rsa ec genrsa dgst pkeyutl rsapss rsaoaep spkac req x509
 # themselves; and those without providers, which are read beside another.
 my $not_ours = qr{fips|null|nocache|provider_internal|test_includes|/ct/};
 
+# These insist on a default library context without the default provider, and
+# test in one that default.cnf configures: we are in that.
+my $empty_default = qr/-test_(?:evp_extra|pkcs12|sslapi)$/;
+
 sub targets {
     my ($class, $name) = @_;
     return 'build_sw' if $name eq 'unused';
-    return 'apps/openssl', 'build_modules',
+    return 'apps/openssl', 'util/wrap.pl', 'build_modules',
         map { "test/$_" } qw(rsa_test pkcs7_test fips_version_test);
 }
 
@@ -134,7 +138,9 @@ sub recipe {
     mkdir $results;
     my %how = (env => { $self->env($self->{tree}), HARNESS_ACTIVE => 1,
                         HARNESS_VERBOSE => 'yes', RESULT_D => $results,
-                        %$env },
+                        $recipe =~ $empty_default
+                        ? (OPENSSL_CONF => $self->source . '/apps/openssl.cnf')
+                        : (), %$env },
                dir => $self->build, timeout => 3600);
     my ($out) = $self->output($recipe, \%how, $^X, '-w',
                               "-I$self->{tree}/util/perl",
