@@ -161,7 +161,7 @@ is(P11::Suite::Overlay::activated("openssl_conf = i\n[ i ]\nproviders = p\n"
    . "pkcs11 = p11_section\n[l]\nactivate = 1\n$activated", 'and one that does');
 
 like(P11::Suite::Overlay::activated("openssl_conf = i\n[i]\nproviders = p\n"
-                                    . "[p]\ndefault = d\n[d]\n# activate = 1\n",
+                                    . "[p]\ndefault = d\n[d]\n# x = 1\n",
                                     %settings),
      qr/^\[d\]\nactivate = 1\n/m, 'the default provider is not lost');
 

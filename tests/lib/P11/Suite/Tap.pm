@@ -20,7 +20,7 @@ sub parse {
         my ($indent, $not, $rest) =
             $line =~ /^((?:    )*)(not )?ok\b(?: \d+)?(.*)$/ or next;
         my $level = length($indent) / 4;
-        my $skip = $rest =~ s/\s# skip\b.*//i;
+        my $skip = $rest =~ s/\s# skip(?:ped)?\b.*//i;
         my ($name) = $rest =~ /^\s*-?\s*(.*?)\s*$/;
         my $status = $skip ? 'skip' : $not ? 'not ok' : 'ok';
         my @children = map { @{ $_ // [] } } @below[$level + 1 .. $#below];
