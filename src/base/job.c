@@ -90,11 +90,15 @@ void hsm_job_free(struct hsm_job *j)
     free(j);
 }
 
+/* Modules read on behind what they were given: p11-kit's client one mechanism
+ * behind the list of them. */
+#define SLACK 16
+
 /* NULL, and the job has failed, when there is no memory. */
 static void *own(struct hsm_job *j, size_t size)
 {
     struct hsm_job_block *b = size <= SIZE_MAX / 2
-        ? hsm_zalloc(sizeof(*b) + size) : NULL;
+        ? hsm_zalloc(sizeof(*b) + size + SLACK) : NULL;
 
     if (b == NULL) {
         j->rv = CKR_HOST_MEMORY;
