@@ -182,6 +182,10 @@ my @unasked = (
     ['a mechanism against the use', [qr/contradicts pkcs11_key_usage/],
      'pkcs11_key_usage:keyAgreement', 'pkcs11_allowed_mechanisms:CKM_ECDSA'],
     ['a use that is none', [qr/"fun"/], 'pkcs11_key_usage:fun'],
+    # What libcrypto would judge when the pair is made.
+    (map { ["none such: $_", [qr/point-format/, qr/does not take/],
+            'pkcs11_label:manner', $_] }
+     qw(point-format:nonsense encoding:nonsense use-cofactor-flag:7)),
 );
 my @asked = (
     # … of the token, which is only looked at
