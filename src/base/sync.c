@@ -5,6 +5,10 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <time.h>
+#include <unistd.h>
+
+/* Pauses double so often. */
+#define PAUSE_DOUBLINGS 9u
 
 /* The list of locks has a plain mutex of its own: it is no hsm_lock, or it
  * would have to be in its own list. It is the last one taken, by anybody. */
@@ -103,6 +107,18 @@ void hsm_pause_ms(unsigned int ms)
         continue;
     }
     errno = saved_errno;
+}
+
+void hsm_pause_apart(unsigned int n)
+{
+    unsigned int ms = 1u << (n < PAUSE_DOUBLINGS ? n : PAUSE_DOUBLINGS);
+    struct timespec now = { 0, 0 };
+    unsigned int here;
+
+    /* The clock differs in threads, the number in processes. */
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    here = (unsigned int)now.tv_nsec / 1000u + (unsigned int)getpid() * 37u;
+    hsm_pause_ms(ms - ms / 2u + here % (ms + 1u));
 }
 
 unsigned int hsm_fork_epoch(void)

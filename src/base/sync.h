@@ -45,6 +45,12 @@ void hsm_wake(struct hsm_lock *l);      /* lock held */
 
 /* Sleeps with no lock held: between bounded retries. */
 void hsm_pause_ms(unsigned int ms);
+/*
+ * Sleeps before the n-th repetition, from 1, of what processes disturb each
+ * other at: 2, 4, 8, ... up to 512 ms, more or less by up to a half, so that
+ * they part.
+ */
+void hsm_pause_apart(unsigned int n);
 
 /* Counts the forks between the first process and this one. */
 unsigned int hsm_fork_epoch(void);

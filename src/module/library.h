@@ -41,6 +41,7 @@ struct hsm_library {
     unsigned int scans;         /* of the slots, begun so far */
     unsigned int blanks;        /* tokens that it saw, not initialised */
     hsm_rc slot_failure;        /* of a slot, in the scan that ended last */
+    hsm_deadline_ms missed_until;   /* a token was sought long, not found */
     struct hsm_token *tokens;   /* list; entries are never removed */
     struct hsm_library *next;   /* registry, in order of registration */
 };

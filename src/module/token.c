@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "src/base/log.h"
 #include "src/module/quirk.h"
@@ -11,7 +10,7 @@
 /* A first guess at the number of slots; asked again when there are more. */
 #define SLOTS_GUESS 32
 /* While processes log in to SoftHSM, it cannot read the token's file. */
-#define RACE_ATTEMPTS 8
+#define RACE_ATTEMPTS 6
 
 static void copy_field(char *out, const CK_UTF8CHAR *field, size_t len)
 {
@@ -172,8 +171,7 @@ static hsm_rc read_info(struct hsm_library *lib, CK_SLOT_ID slot,
     hsm_rc rc = hsm_call(lib, C_GetTokenInfo, (slot, info));
 
     for (unsigned int i = 1; i < tries && is_half_written(rc, info); i++) {
-        /* Different in every process, so that they part. */
-        hsm_pause_ms(i + (unsigned int)getpid() % 7u);
+        hsm_pause_apart(i);
         rc = hsm_call(lib, C_GetTokenInfo, (slot, info));
     }
     return rc;

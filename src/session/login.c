@@ -2,7 +2,6 @@
 #include "src/session/login.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "src/base/log.h"
 #include "src/base/worker.h"
@@ -45,8 +44,7 @@ static hsm_rc send_pin(struct hsm_context *ctx, struct hsm_session *s,
     hsm_rc rc = login_now(s, user, pin);
 
     for (unsigned int i = 1; i < RACE_ATTEMPTS && is_race(s, rc); i++) {
-        /* Different in every process, so that they part. */
-        hsm_pause_ms(i + (unsigned int)getpid() % 7u);
+        hsm_pause_apart(i);
         rc = login_now(s, user, pin);
     }
     if (hsm_ok(rc)) {

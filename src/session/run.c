@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "src/session/run.h"
 
-#include <unistd.h>
-
 #include "src/base/log.h"
 #include "src/module/quirk.h"
 
@@ -264,7 +262,7 @@ hsm_rc hsm_run(const struct hsm_run *run, hsm_run_fn fn, void *arg)
 
     for (unsigned int i = 1; !hsm_ok(rc) && may_repeat(run, &a, rc, i); i++) {
         if (i > 1) {
-            hsm_pause_ms(2 * i + (unsigned int)getpid() % 7u);
+            hsm_pause_apart(i);
         }
         if (!recover(run, rc, &a)) {
             break;

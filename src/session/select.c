@@ -3,15 +3,18 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "src/base/log.h"
 #include "src/session/session.h"
 
-/* Of a module that may have left a token out. */
-#define START_ATTEMPTS 8
-/* Less likely where it shows other tokens. */
-#define START_ATTEMPTS_SEEN 4
+/* Of a module that may have left a token out: two seconds in all, as long
+ * as processes that wait for a processor keep its file half written. */
+#define START_ATTEMPTS 12
+/* Less likely where it shows other tokens: a seventh of a second. */
+#define START_ATTEMPTS_SEEN 7
+/* Hardly where all of them were in vain, for a time. */
+#define START_ATTEMPTS_MISSED 4
+#define MISSED_MS 10000u
 
 /* A failing search's words: what went wrong, and what there is. */
 struct misses {
@@ -230,28 +233,42 @@ static size_t ask_all(struct hsm_context *ctx, const struct modules *all,
     return n_used;
 }
 
-/* False: no module could be started anew, asking again is no use. */
+/* A library is asked so often; the last time is remembered as in vain. */
+static bool may_ask_again(struct hsm_library *lib, const struct misses *m,
+                          unsigned int n)
+{
+    unsigned int most = m->seen.len > 0 ? START_ATTEMPTS_SEEN : START_ATTEMPTS;
+
+    hsm_lock(&lib->lock);
+    if (n >= most) {
+        lib->missed_until = hsm_deadline(MISSED_MS);
+    }
+    if (hsm_now_ms() < lib->missed_until) {
+        most = START_ATTEMPTS_MISSED;
+    }
+    hsm_unlock(&lib->lock);
+    return n < most;
+}
+
+/* For the n-th time; false: no module could be, asking again is no use. */
 static bool start_anew(struct hsm_context *ctx, const struct modules *all,
-                       const struct hsm_uri *uri, unsigned int pause_ms)
+                       const struct hsm_uri *uri, const struct misses *m,
+                       unsigned int n)
 {
     bool any = false;
 
     for (size_t i = 0; i < all->n; i++) {
         struct hsm_library *lib = all->libs[i];
 
-        if (may_use(lib, uri) && hsm_pool_may_restart(lib)) {
+        if (may_use(lib, uri) && hsm_pool_may_restart(lib)
+            && may_ask_again(lib, m, n)) {
             unsigned int generation = hsm_library_generation(lib);
 
-            hsm_pause_ms(pause_ms);
+            hsm_pause_apart(n);
             any |= hsm_ok(hsm_context_restart(ctx, lib, generation));
         }
     }
     return any;
-}
-
-static unsigned int attempts(const struct misses *m)
-{
-    return m->seen.len > 0 ? START_ATTEMPTS_SEEN : START_ATTEMPTS;
 }
 
 static void clear_misses(struct misses *m)
@@ -272,9 +289,8 @@ hsm_rc hsm_select_tokens(struct hsm_context *ctx, const struct hsm_uri *uri,
     out->n = 0;
     TRY(hsm_context_libraries(ctx, &all.libs, &all.n));
     n_used = ask_all(ctx, &all, uri, out, &m);
-    for (unsigned int i = 1; out->n == 0 && i < attempts(&m); i++) {
-        /* Pauses differ in every process, so that they part. */
-        if (!start_anew(ctx, &all, uri, i + (unsigned int)getpid() % 7u)) {
+    for (unsigned int i = 1; out->n == 0; i++) {
+        if (!start_anew(ctx, &all, uri, &m, i)) {
             break;
         }
         clear_misses(&m);
