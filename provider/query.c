@@ -11,6 +11,7 @@ static const struct {
     { OSSL_OP_SIGNATURE, prov_signature_algorithms },
     { OSSL_OP_ASYM_CIPHER, prov_asymcipher_algorithms },
     { OSSL_OP_KEYEXCH, prov_keyexch_algorithms },
+    { OSSL_OP_KEM, prov_kem_algorithms },
     { OSSL_OP_STORE, prov_store_algorithms },
     { OSSL_OP_DECODER, prov_decoder_algorithms },
     { OSSL_OP_ENCODER, prov_encoder_algorithms }

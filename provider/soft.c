@@ -66,6 +66,7 @@ int prov_soft_get(EVP_PKEY_CTX *pctx, OSSL_PARAM params[])
 LISTS(signature, SIGNATURE)
 LISTS(keyexch, KEYEXCH)
 LISTS(cipher, ASYM_CIPHER)
+LISTS(kem, KEM)
 
 typedef const OSSL_PARAM *list_fn(const struct prov_ctx *ctx, const char *name,
                                   bool settable);
@@ -73,7 +74,8 @@ typedef const OSSL_PARAM *list_fn(const struct prov_ctx *ctx, const char *name,
 static list_fn *const lists[] = {
     [PROV_SOFT_SIGNATURE] = signature_list,
     [PROV_SOFT_KEYEXCH] = keyexch_list,
-    [PROV_SOFT_CIPHER] = cipher_list
+    [PROV_SOFT_CIPHER] = cipher_list,
+    [PROV_SOFT_KEM] = kem_list
 };
 
 const OSSL_PARAM *prov_soft_gettable(const struct prov_ctx *ctx,

@@ -33,7 +33,8 @@ int prov_soft_get(EVP_PKEY_CTX *pctx, OSSL_PARAM params[]);
 enum prov_soft_kind {
     PROV_SOFT_SIGNATURE,
     PROV_SOFT_KEYEXCH,
-    PROV_SOFT_CIPHER
+    PROV_SOFT_CIPHER,
+    PROV_SOFT_KEM
 };
 
 const OSSL_PARAM *prov_soft_gettable(const struct prov_ctx *ctx,

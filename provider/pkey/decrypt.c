@@ -478,8 +478,9 @@ int prov_decrypt_on_token(const struct prov_decrypt *d, struct hsm_bytes in,
         return 0;
     }
     if (*out_len < need) {
-        return prov_raise_prov(PROV_R_BAD_LENGTH, "is %zu, should be at least "
-                               "%zu", *out_len, need);
+        return prov_raise_prov(PROV_R_BAD_LENGTH, "the room for the message "
+                               "has %zu octets, should have %zu", *out_len,
+                               need);
     }
     if (!make_plan(d, &p) || !take_input(d, &p, in, &whole)) {
         return 0;

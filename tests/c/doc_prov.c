@@ -175,7 +175,7 @@ static void check_algorithms(OSSL_PROVIDER *ours)
 {
     static const int operations[] = {
         OSSL_OP_KEYMGMT, OSSL_OP_SIGNATURE, OSSL_OP_ASYM_CIPHER,
-        OSSL_OP_KEYEXCH, OSSL_OP_STORE
+        OSSL_OP_KEYEXCH, OSSL_OP_KEM, OSSL_OP_STORE
     };
     const OSSL_ALGORITHM *a;
     int no_cache;
