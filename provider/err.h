@@ -35,10 +35,20 @@ int prov_raise_at(const struct prov_ctx *ctx, CK_RV rv,
                   const struct prov_place *at, const char *fmt, ...)
     HSM_PRINTF(4, 5);
 
-/* Errors for which OpenSSL has a reason of its own, and tests look for it:
- * prov_raise_prov(PROV_R_INVALID_DIGEST, "…"). Is 0. */
+/*
+ * Errors for which OpenSSL has a reason of its own, and tests look for it, with
+ * words: prov_raise_prov(PROV_R_INVALID_DIGEST, "…"), and without, where the
+ * reason says it all. Is 0.
+ */
 #define prov_raise_prov(reason, ...) \
-    (ERR_raise_data(ERR_LIB_PROV, (reason), __VA_ARGS__), 0)
+    prov_raise_lib(ERR_LIB_PROV, (reason), __VA_ARGS__)
+#define prov_raise_lib(lib, reason, ...) \
+    prov_raise_lib_at((lib), (reason), PROV_HERE, __VA_ARGS__)
+#define prov_raise_bare(lib, reason) \
+    prov_raise_bare_at((lib), (reason), PROV_HERE)
+int prov_raise_lib_at(int lib, int reason, const struct prov_place *at,
+                      const char *fmt, ...) HSM_PRINTF(4, 5);
+int prov_raise_bare_at(int lib, int reason, const struct prov_place *at);
 
 /* Makes the reasons known to libcrypto; before anything is raised. */
 void prov_err_setup(void);

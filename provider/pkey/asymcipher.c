@@ -42,7 +42,7 @@ static void *asym_new(void *provctx)
     struct asym *a = OPENSSL_zalloc(sizeof(*a));
 
     if (a == NULL) {
-        ERR_raise(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
+        (void)prov_raise_bare(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
         return NULL;
     }
     a->prov = provctx;
@@ -67,7 +67,7 @@ static void *asym_dup(void *vctx)
     struct asym *dst = OPENSSL_malloc(sizeof(*dst));
 
     if (dst == NULL) {
-        ERR_raise(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
+        (void)prov_raise_bare(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
         return NULL;
     }
     *dst = *src;

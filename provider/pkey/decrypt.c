@@ -140,8 +140,7 @@ static int plan_tls(const struct prov_decrypt *d, struct plan *p)
         return 0;
     }
     if (p->version[0] == 0) {
-        ERR_raise(ERR_LIB_PROV, PROV_R_BAD_TLS_CLIENT_VERSION);
-        return 0;
+        return prov_raise_bare(ERR_LIB_PROV, PROV_R_BAD_TLS_CLIENT_VERSION);
     }
     return 1;
 }
@@ -176,8 +175,7 @@ static int take_input(const struct prov_decrypt *d, const struct plan *p,
     size_t fill = 0;
 
     if (in.len > p->key_bytes) {
-        ERR_raise(ERR_LIB_RSA, RSA_R_DATA_GREATER_THAN_MOD_LEN);
-        return 0;
+        return prov_raise_bare(ERR_LIB_RSA, RSA_R_DATA_GREATER_THAN_MOD_LEN);
     }
     if (!prov_result(d->prov, hsm_buf_reserve(whole, p->key_bytes))) {
         return 0;
@@ -190,16 +188,14 @@ static int take_input(const struct prov_decrypt *d, const struct plan *p,
     }
     if (modulus.len == whole->len
         && memcmp(whole->p, modulus.p, whole->len) >= 0) {
-        ERR_raise(ERR_LIB_RSA, RSA_R_DATA_TOO_LARGE_FOR_MODULUS);
-        return 0;
+        return prov_raise_bare(ERR_LIB_RSA, RSA_R_DATA_TOO_LARGE_FOR_MODULUS);
     }
     return 1;
 }
 
 static int bad_padding(int reason)
 {
-    ERR_raise(ERR_LIB_RSA, reason);
-    return 0;
+    return prov_raise_bare(ERR_LIB_RSA, reason);
 }
 
 /* Who cannot be told of wrong padding is told something else. */

@@ -47,7 +47,7 @@ static void *kem_new(void *provctx)
     struct kem *k = OPENSSL_zalloc(sizeof(*k));
 
     if (k == NULL) {
-        ERR_raise(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
+        (void)prov_raise_bare(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
         return NULL;
     }
     k->prov = provctx;
@@ -72,7 +72,7 @@ static void *kem_dup(void *vctx)
     struct kem *dst = OPENSSL_malloc(sizeof(*dst));
 
     if (dst == NULL) {
-        ERR_raise(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
+        (void)prov_raise_bare(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
         return NULL;
     }
     *dst = *src;

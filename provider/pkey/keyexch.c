@@ -50,7 +50,7 @@ static void *kex_new(void *provctx)
     struct kex *k = OPENSSL_zalloc(sizeof(*k));
 
     if (k == NULL) {
-        ERR_raise(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
+        (void)prov_raise_bare(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
         return NULL;
     }
     k->prov = provctx;
@@ -76,7 +76,7 @@ static void *kex_dup(void *vctx)
     struct kex *dst = OPENSSL_malloc(sizeof(*dst));
 
     if (dst == NULL) {
-        ERR_raise(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
+        (void)prov_raise_bare(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
         return NULL;
     }
     *dst = *src;
@@ -189,9 +189,8 @@ static int multiply(OSSL_LIB_CTX *libctx, const EC_GROUP *group,
                              bn);
 
     if (ok && EC_POINT_is_at_infinity(group, hq)) {
-        ERR_raise_data(ERR_LIB_EC, EC_R_POINT_AT_INFINITY, "the peer's public "
-                       "key is of no use with the cofactor");
-        ok = 0;
+        ok = prov_raise_lib(ERR_LIB_EC, EC_R_POINT_AT_INFINITY, "the peer's "
+                            "public key is of no use with the cofactor");
     }
     ok = ok && EC_POINT_point2oct(group, hq, POINT_CONVERSION_UNCOMPRESSED,
                                   point, len, bn) == len;

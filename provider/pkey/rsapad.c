@@ -17,8 +17,7 @@ int prov_rsapad_pkcs1(struct hsm_bytes t, unsigned char *em, size_t em_len)
 
     if (em_len < PROV_RSAPAD_PKCS1_LEAST
         || t.len > em_len - PROV_RSAPAD_PKCS1_LEAST) {
-        ERR_raise(ERR_LIB_RSA, RSA_R_DATA_TOO_LARGE_FOR_KEY_SIZE);
-        return 0;
+        return prov_raise_bare(ERR_LIB_RSA, RSA_R_DATA_TOO_LARGE_FOR_KEY_SIZE);
     }
     fill = em_len - t.len - 3;
     em[0] = 0x00;
@@ -71,8 +70,7 @@ int prov_rsapad_pss(OSSL_LIB_CTX *libctx, const struct prov_rsapad_pss *pss,
     }
     if (pss->key_bits < 16 || part.len < md.bytes + 2
         || pss->salt_bytes > part.len - md.bytes - 2) {
-        ERR_raise(ERR_LIB_RSA, RSA_R_DATA_TOO_LARGE_FOR_KEY_SIZE);
-        return 0;
+        return prov_raise_bare(ERR_LIB_RSA, RSA_R_DATA_TOO_LARGE_FOR_KEY_SIZE);
     }
     if (em_bits % 8 == 0) {
         *part.p++ = 0;      /* the encoding is an octet shorter than the key */
@@ -90,8 +88,7 @@ int prov_rsapad_x931(struct hsm_bytes t, unsigned char *em, size_t em_len)
 
     if (em_len < PROV_RSAPAD_X931_LEAST
         || t.len > em_len - PROV_RSAPAD_X931_LEAST) {
-        ERR_raise(ERR_LIB_RSA, RSA_R_DATA_TOO_LARGE_FOR_KEY_SIZE);
-        return 0;
+        return prov_raise_bare(ERR_LIB_RSA, RSA_R_DATA_TOO_LARGE_FOR_KEY_SIZE);
     }
     fill = em_len - t.len - PROV_RSAPAD_X931_LEAST;
     if (fill == 0) {

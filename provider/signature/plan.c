@@ -74,8 +74,7 @@ static int plan_pss(const struct prov_sig *s, int setting,
         return prov_raise_prov(PROV_R_INVALID_DIGEST, "PSS needs a digest");
     }
     if (!salt_bytes(p, setting, &p->salt_bytes)) {
-        ERR_raise(ERR_LIB_RSA, RSA_R_DATA_TOO_LARGE_FOR_KEY_SIZE);
-        return 0;
+        return prov_raise_bare(ERR_LIB_RSA, RSA_R_DATA_TOO_LARGE_FOR_KEY_SIZE);
     }
     /* A key that prescribes parameters prescribes the shortest salt. */
     if (EVP_PKEY_is_a(s->key->soft, "RSA-PSS")
@@ -182,10 +181,7 @@ static int check_raw(const struct prov_sig *s, const struct prov_sig_plan *p,
                && memcmp(tbs.p, pub->modulus.p, tbs.len) >= 0) {
         reason = RSA_R_DATA_TOO_LARGE_FOR_MODULUS;
     }
-    if (reason != 0) {
-        ERR_raise(ERR_LIB_RSA, reason);
-    }
-    return reason == 0;
+    return reason == 0 || prov_raise_bare(ERR_LIB_RSA, reason);
 }
 
 int prov_sig_plan_check(const struct prov_sig *s, const struct prov_sig_plan *p,
@@ -213,10 +209,9 @@ static int digest_info(const struct prov_sig *s, const struct prov_sig_plan *p,
         rc = hsm_buf_append(out, tbs.p, tbs.len);
     }
     if (hsm_ok(rc) && out->len + PROV_RSAPAD_PKCS1_LEAST > p->key_bytes) {
-        ERR_raise(ERR_LIB_RSA, p->md != NULL
-                  ? RSA_R_DIGEST_TOO_BIG_FOR_RSA_KEY
-                  : RSA_R_DATA_TOO_LARGE_FOR_KEY_SIZE);
-        return 0;
+        return prov_raise_bare(ERR_LIB_RSA, p->md != NULL
+                               ? RSA_R_DIGEST_TOO_BIG_FOR_RSA_KEY
+                               : RSA_R_DATA_TOO_LARGE_FOR_KEY_SIZE);
     }
     return prov_result(s->prov, rc);
 }

@@ -13,7 +13,7 @@ void *prov_sig_new(void *provctx, const struct prov_sig_row *row)
     struct prov_sig *s = OPENSSL_zalloc(sizeof(*s));
 
     if (s == NULL) {
-        ERR_raise(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
+        (void)prov_raise_bare(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
         return NULL;
     }
     s->prov = provctx;
@@ -42,7 +42,7 @@ void *prov_sig_dup(void *vctx)
     bool ok = true;
 
     if (dst == NULL) {
-        ERR_raise(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
+        (void)prov_raise_bare(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
         return NULL;
     }
     *dst = *src;

@@ -161,6 +161,26 @@ like(slurp($log), qr/ warn: error: no such object: \Q$words\E/,
      'the log has that, too');
 unlike(slurp($log), qr/^(?!.* warn: error: no such object: ).*./m,
        'and nothing else');
+
+# … what OpenSSL has a reason of its own for, too, with our words and without.
+my $short = spew(scratch() . '/short', 'short');
+my $long = spew(scratch() . '/long', 'x' x 257);
+my $rsa = $token->keypair('RSA:2048', 'rsa', '02');
+for my $case (
+    ['a hash of another length', qr/invalid digest length/,
+     ' is 5, should be 32', qw(-sign -pkeyopt digest:sha256 -in), $short],
+    ['more than the key takes', qr/data greater than mod len/, '',
+     '-decrypt', '-in', $long],
+) {
+    my ($what, $reason, $more, @command) = @$case;
+    unlink $log;
+    openssl_fails(
+        { env => { %{ $how{env} },
+                   PKCS11_PROVIDER_DEBUG => "file:$log,level:1" } }, $what,
+        $reason, 'pkeyutl', '-inkey', $rsa, '-out', "$short.out", @command);
+    like(slurp($log), qr/ warn: error: $reason(?:$|:)\Q$more\E$/m,
+         '… in the log, too');
+}
 ok_openssl({ env => { %{ $how{env} },
                       PKCS11_PROVIDER_DEBUG => "file:$log.2,level:1" } },
            'a key that is there', @load, $uri);
