@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How many Cryptoki calls things take, and keys that are found again. */
-#include <dlfcn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "src/crypto/derive.h"
+#include "tests/c/bare_token.h"
 #include "tests/c/core.h"
 
 static unsigned char ref[SIG_BYTES];
@@ -196,21 +196,9 @@ static void test_replaced(struct hsm_key *key)
 }
 
 /* The module as another part of the program uses it. */
-static CK_FUNCTION_LIST *others_list(void)
-{
-    union {
-        void *p;
-        CK_C_GetFunctionList get;
-    } u = { .p = dlopen(getenv("P11_MODULE"), RTLD_NOW) };
-    CK_FUNCTION_LIST *f = NULL;
-
-    u.p = u.p != NULL ? dlsym(u.p, "C_GetFunctionList") : NULL;
-    return u.p != NULL && u.get(&f) == CKR_OK ? f : NULL;
-}
-
 static void test_others(struct hsm_key *key)
 {
-    CK_FUNCTION_LIST *f = others_list();
+    CK_FUNCTION_LIST *f = bare_functions(getenv("P11_MODULE"));
     CK_SLOT_ID slot = hsm_token_slot(hsm_key_token(key));
     CK_SESSION_HANDLE h = 0;
     struct calls before, c;

@@ -10,7 +10,6 @@
  * becomes a private and a public object, with the usage that its type has.
  * No private half of a key is printed.
  */
-#include <dlfcn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +21,7 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
-#include "src/base/cryptoki.h"
+#include "tests/c/bare_token.h"
 
 #define ATTRS_MAX 20
 #define VALUE_BYTES 16384
@@ -35,8 +34,7 @@ struct filling {
 };
 
 struct token {
-    CK_FUNCTION_LIST *f;
-    CK_SESSION_HANDLE session;
+    struct bare_token bare;
     unsigned int count;         /* keys so far: the next CKA_ID */
 };
 
@@ -184,8 +182,8 @@ static const char *create(struct token *tok, EVP_PKEY *key,
 
         if (!fill(&t, key, id, halves[i])) {
             wrong = "odd";
-        } else if (tok->f->C_CreateObject(tok->session, t.attr, t.n, &object)
-                   != CKR_OK) {
+        } else if (tok->bare.f->C_CreateObject(tok->bare.session, t.attr, t.n,
+                                               &object) != CKR_OK) {
             wrong = "refused by the token";
         }
         OPENSSL_cleanse(&t, sizeof(t));
@@ -275,54 +273,18 @@ static EVP_PKEY *read_key(char *line)
     return key;
 }
 
-static bool find_slot(CK_FUNCTION_LIST *f, const char *label, CK_SLOT_ID *out)
-{
-    CK_SLOT_ID slots[64];
-    CK_ULONG n = 64;
-    CK_TOKEN_INFO info;
-    char padded[sizeof(info.label) + 1];
-
-    (void)snprintf(padded, sizeof(padded), "%-32s", label);
-    if (f->C_GetSlotList(CK_TRUE, slots, &n) != CKR_OK) {
-        return false;
-    }
-    for (CK_ULONG i = 0; i < n; i++) {
-        if (f->C_GetTokenInfo(slots[i], &info) == CKR_OK
-            && memcmp(info.label, padded, sizeof(info.label)) == 0) {
-            *out = slots[i];
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool open_token(struct token *tok, char *argv[])
-{
-    void *module = dlopen(argv[1], RTLD_NOW);
-    CK_C_GetFunctionList get = NULL;
-    CK_SLOT_ID slot = 0;
-
-    if (module != NULL) {
-        *(void **)&get = dlsym(module, "C_GetFunctionList");
-    }
-    return get != NULL && get(&tok->f) == CKR_OK
-        && tok->f->C_Initialize(NULL) == CKR_OK
-        && find_slot(tok->f, argv[2], &slot)
-        && tok->f->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION,
-                                 NULL, NULL, &tok->session) == CKR_OK
-        && tok->f->C_Login(tok->session, CKU_USER, (CK_UTF8CHAR *)argv[3],
-                           strlen(argv[3])) == CKR_OK;
-}
-
 int main(int argc, char *argv[])
 {
     struct token tok = { .count = 1 };
     char *line = NULL;
     size_t size = 0;
 
-    if (argc != 4 || !open_token(&tok, argv)) {
+    if (argc != 4) {
         fprintf(stderr, "usage: import_key MODULE TOKEN PIN <KEYS\n");
         return 2;
+    }
+    if (!bare_open(&tok.bare, argv + 1, CKF_RW_SESSION)) {
+        return 1;
     }
     while (getline(&line, &size, stdin) > 0) {
         EVP_PKEY *key = read_key(line);
@@ -335,6 +297,6 @@ int main(int argc, char *argv[])
         EVP_PKEY_free(key);
     }
     free(line);
-    (void)tok.f->C_Finalize(NULL);
+    (void)tok.bare.f->C_Finalize(NULL);
     return 0;
 }

@@ -1,18 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * usage: many_key MODULE TOKEN PIN CLASS N
+ * usage: many_key MODULE TOKEN PIN KIND N
  *
- * Puts N objects on a token, by nothing but the module itself: EC keys, private
- * or public, that are all the same one but for CKA_ID and CKA_LABEL.
+ * Puts N keys on a token, by nothing but the module itself: EC keys that are
+ * all the same one but for CKA_ID and CKA_LABEL. KIND is private or public, for
+ * halves without another one, or pair.
  */
-#include <dlfcn.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <p11-kit/pkcs11.h>
+#include "tests/c/bare_token.h"
 
-#define SLOTS_MAX 16
 #define ADD(type, p, n) tmpl[k++] = (CK_ATTRIBUTE){ (type), (p), (n) }
 
 /* prime256v1, the private key 1, and its public key: the base point, in an
@@ -29,16 +26,24 @@ static unsigned char point[] = {
     0xb6, 0x40, 0x68, 0x37, 0xbf, 0x51, 0xf5
 };
 
-static CK_FUNCTION_LIST *f;
+static const struct kind {
+    const char *name;
+    bool private, public;
+} kinds[] = {
+    { "private", true, false },
+    { "public", false, true },
+    { "pair", true, true },
+};
 
-static int put(CK_SESSION_HANDLE s, CK_OBJECT_CLASS cls, unsigned int i)
+static bool put_half(const struct bare_token *t, CK_OBJECT_CLASS cls,
+                     unsigned char kind, unsigned int i)
 {
     static CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
     CK_KEY_TYPE type = CKK_EC;
     CK_ATTRIBUTE tmpl[12];
     CK_ULONG k = 0;
     CK_OBJECT_HANDLE h;
-    unsigned char id[4] = { 0x77, (unsigned char)cls, (unsigned char)(i >> 8),
+    unsigned char id[4] = { 0x77, kind, (unsigned char)(i >> 8),
                             (unsigned char)i };
     char label[16];
 
@@ -58,57 +63,38 @@ static int put(CK_SESSION_HANDLE s, CK_OBJECT_CLASS cls, unsigned int i)
         ADD(CKA_EC_POINT, point, sizeof(point));
         ADD(CKA_PRIVATE, &no, sizeof(no));
     }
-    return f->C_CreateObject(s, tmpl, k, &h) == CKR_OK;
+    return bare_said("C_CreateObject",
+                     t->f->C_CreateObject(t->session, tmpl, k, &h));
 }
 
-static int slot_of(const char *token, CK_SLOT_ID *out)
+static bool put(const struct bare_token *t, unsigned char kind, unsigned int i)
 {
-    CK_SLOT_ID slots[SLOTS_MAX];
-    CK_ULONG n = SLOTS_MAX;
-
-    if (f->C_GetSlotList(CK_TRUE, slots, &n) != CKR_OK) {
-        return 0;
-    }
-    for (CK_ULONG i = 0; i < n; i++) {
-        CK_TOKEN_INFO info;
-
-        if (f->C_GetTokenInfo(slots[i], &info) == CKR_OK
-            && memcmp(info.label, token, strlen(token)) == 0) {
-            *out = slots[i];
-            return 1;
-        }
-    }
-    return 0;
+    return (!kinds[kind].private || put_half(t, CKO_PRIVATE_KEY, kind, i))
+        && (!kinds[kind].public || put_half(t, CKO_PUBLIC_KEY, kind, i));
 }
 
 int main(int argc, char **argv)
 {
-    union {
-        void *p;
-        CK_RV (*f)(CK_FUNCTION_LIST **);
-    } get;
-    void *module = argc == 6 ? dlopen(argv[1], RTLD_NOW) : NULL;
-    CK_SLOT_ID slot = 0;
-    CK_SESSION_HANDLE s = 0;
+    const unsigned char n_kinds = sizeof(kinds) / sizeof(kinds[0]);
+    unsigned char kind = 0;
+    struct bare_token t;
     unsigned long n;
+    bool good = true;
 
-    get.p = module != NULL ? dlsym(module, "C_GetFunctionList") : NULL;
-    if (get.p == NULL || get.f(&f) != CKR_OK
-        || f->C_Initialize(NULL) != CKR_OK || !slot_of(argv[2], &slot)
-        || f->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL,
-                            NULL, &s) != CKR_OK
-        || f->C_Login(s, CKU_USER, (CK_UTF8CHAR *)argv[3],
-                      strlen(argv[3])) != CKR_OK) {
-        fprintf(stderr, "many_key: no session\n");
+    while (argc == 6 && kind < n_kinds
+           && strcmp(kinds[kind].name, argv[4]) != 0) {
+        kind++;
+    }
+    if (argc != 6 || kind == n_kinds) {
+        fprintf(stderr, "usage: many_key MODULE TOKEN PIN KIND N\n");
+        return 2;
+    }
+    if (!bare_open(&t, argv + 1, CKF_RW_SESSION)) {
         return 1;
     }
     n = strtoul(argv[5], NULL, 10);
-    for (unsigned int i = 0; i < n; i++) {
-        if (!put(s, strcmp(argv[4], "private") == 0 ? CKO_PRIVATE_KEY
-                                                    : CKO_PUBLIC_KEY, i)) {
-            fprintf(stderr, "many_key: object %u is not taken\n", i);
-            return 1;
-        }
+    for (unsigned int i = 0; i < n && good; i++) {
+        good = put(&t, kind, i);
     }
-    return 0;
+    return good && bare_said("C_Finalize", t.f->C_Finalize(NULL)) ? 0 : 1;
 }

@@ -28,14 +28,13 @@
 #pragma GCC diagnostic ignored "-Wunused-function"
 #include "tests/c/use_key.h"
 
-#include <dlfcn.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include <p11-kit/pkcs11.h>
+#include "tests/c/bare_token.h"
 
 #define THREADS_MAX 64
 #define ERRORS_MAX 32
@@ -260,15 +259,9 @@ static bool do_fork(const char *arg)
 
 static bool do_finalize(const char *file)
 {
-    void *handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
-    CK_C_GetFunctionList get = NULL;
-    CK_FUNCTION_LIST *list = NULL;
+    CK_FUNCTION_LIST *f = bare_functions(file);
 
-    if (handle != NULL) {
-        *(void **)&get = dlsym(handle, "C_GetFunctionList");
-    }
-    return get != NULL && get(&list) == CKR_OK
-        && list->C_Finalize(NULL) == CKR_OK;
+    return f != NULL && f->C_Finalize(NULL) == CKR_OK;
 }
 
 static const struct {
