@@ -34,27 +34,11 @@ my $uri = $token->uri(object => 'ec', type => 'private');
 my %in_turn = (env => $token->conf_env(file => 'in_turn.cnf',
     settings => { 'pkcs11-module-max-sessions' => 1 }));
 
-# An application that has signed.
-sub ready {
-    my ($name, $how) = @_;
-    my $app = P11::Outage->new($how // \%how, $uri);
-    $app->done("$name: loaded", 'load');
-    $app->done("$name: signs", 'sign');
-    return $app;
-}
-
-sub ends_well {
-    my ($app, $name) = @_;
-    is($app->end(20), 0, "$name: the application ends well")
-        or diag(slurp($app->{err}));
-    return;
-}
-
 # ---- between two operations ----
 
 {
     my $name = 'killed between operations';
-    my $app = ready($name);
+    my $app = P11::Outage->ready(\%how, $uri, $name);
     $token->kill;
     $token->start;
     is($app->until_good(20), 0,
@@ -66,20 +50,20 @@ sub ends_well {
     $token->start;
     is($app->until_good(20), 0, "$name, and back: nothing more is lost");
     $app->done("$name: a child signs", 'fork');
-    ends_well($app, $name);
+    $app->ends_well($name);
 }
 {
     my $name = 'killed, and a child is the first to know';
-    my $app = ready($name);
+    my $app = P11::Outage->ready(\%how, $uri, $name);
     $token->kill;
     $token->start;
     $app->done("$name: it signs", 'fork');
     is($app->until_good(20), 0, "$name: so does its parent");
-    ends_well($app, $name);
+    $app->ends_well($name);
 }
 {
     my $name = 'frozen and thawed';
-    my $app = ready($name);
+    my $app = P11::Outage->ready(\%how, $uri, $name);
     $token->freeze;
     my $job = fork // die "fork: $!\n";
     if ($job == 0) {
@@ -91,7 +75,7 @@ sub ends_well {
     cmp_ok($answer->{took}, '>', 0.5, "$name: it waited");
     waitpid $job, 0;
     is($app->until_good(20), 0, "$name: nothing is lost");
-    ends_well($app, $name);
+    $app->ends_well($name);
 }
 
 # ---- started only after the application ----
@@ -112,7 +96,7 @@ for my $by ('URI', 'reference') {
         $token->start;
     }
     is($app->until_good(20), 0, "$name: it signs, nothing more is lost");
-    ends_well($app, $name);
+    $app->ends_well($name);
 }
 
 # ---- under load ----
@@ -121,7 +105,7 @@ for my $by ('URI', 'reference') {
 # threads that were under way when it began or ended.
 sub under_load {
     my ($name, $outage) = @_;
-    my $app = ready($name, \%in_turn);
+    my $app = P11::Outage->ready(\%in_turn, $uri, $name);
     $app->done("$name: $threads threads", "threads $threads");
     sleep 0.5;
     my $before = $app->tell('count');
@@ -138,7 +122,7 @@ sub under_load {
     is("$after->{bad} $after->{wrong} $after->{idle}", '0 0 0',
        "$name: all well after it") or $app->show($after);
     $app->done("$name: stop", 'stop');
-    ends_well($app, $name);
+    $app->ends_well($name);
     return;
 }
 

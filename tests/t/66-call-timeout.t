@@ -89,7 +89,7 @@ for my $call (qw(C_SignInit C_Sign)) {
         ($calls->{C_OpenSession} // 0) - ($calls->{C_CloseSession} // 0) <= 2;
     }), "$call: the sessions left behind were closed")
         or diag(P11::Count::text($app->{count}->read));
-    is($app->end(10), 0, "$call: it ends well") or diag(slurp($app->{err}));
+    $app->ends_well($call, 10);
 }
 
 # ---- and those that bring it up ----
@@ -105,8 +105,7 @@ for my $call (qw(C_Initialize C_GetSlotList C_GetTokenInfo C_OpenSession
     ok(wait_for(10, sub { $loaded = $app->tell('load'); $loaded->{ok} }),
        "load, $call: thawed, it is loaded") or $app->show($loaded);
     $app->done("load, $call: and signs", 'sign');
-    is($app->end(10), 0, "load, $call: it ends well")
-        or diag(slurp($app->{err}));
+    $app->ends_well("load, $call", 10);
 }
 
 # ---- one session: it is not lost with the call ----
@@ -122,7 +121,7 @@ for my $call (qw(C_Initialize C_GetSlotList C_GetTokenInfo C_OpenSession
         thaw();
         is($app->until_good(10), 0, "$name, $round: thawed, it signs");
     }
-    is($app->end(10), 0, "$name: it ends well");
+    $app->ends_well($name, 10);
 }
 
 # ---- threads ----
@@ -158,7 +157,7 @@ for my $call (qw(C_Initialize C_GetSlotList C_GetTokenInfo C_OpenSession
     is("$after->{bad} $after->{wrong} $after->{idle}", '0 0 0',
        "$name: all well after it") or $app->show($after);
     $app->done("$name: they stop", 'stop');
-    is($app->end(10), 0, "$name: it ends well") or diag(slurp($app->{err}));
+    $app->ends_well($name, 10);
 }
 
 # ---- exit, and fork, with a thread that is stuck for good ----
@@ -176,7 +175,7 @@ for my $call (qw(C_Initialize C_GetSlotList C_GetTokenInfo C_OpenSession
         cmp_ok($fork->{took} * 1000, '<', $limit_ms + $slack_ms,
                "$name: a child comes to its end");
     }
-    is($app->end(10), 0, "$name: it ends well");
+    $app->ends_well($name, 10);
     cmp_ok($app->{took}, '<', 2, "$name: at once");
     thaw();
 }
@@ -193,9 +192,7 @@ SKIP: {
     my %plain = (env => $remote->conf_env);
     my $name = 'frozen server';
 
-    my $app = P11::Outage->new(\%limited, $key);
-    $app->done("$name: loaded", 'load');
-    $app->done("$name: signs", 'sign');
+    my $app = P11::Outage->ready(\%limited, $key, $name);
     for my $round (1, 2) {
         $remote->freeze;
         times_out($app, "$name, $round", 'C_SignInit');
@@ -223,18 +220,16 @@ SKIP: {
     $remote->start;
     my $lost = $app->until_good(20);
     ok(defined $lost && $lost <= 2, "$name: started anew, it signs");
-    is($app->end(10), 0, "$name: it ends well") or diag(slurp($app->{err}));
+    $app->ends_well($name, 10);
 
     skip('p11-kit closes, as the process ends, what a thread reads from', 1)
         if sanitizer() eq 'thread';
     # [how, what, seconds that the end may take]
     for (['limit', \%limited, 4], ['no limit', \%plain, 4]) {
         my ($what, $how, $seconds) = @$_;
-        $app = P11::Outage->new($how, $key);
-        $app->done("$what: loaded", 'load');
-        $app->done("$what: signs", 'sign');
+        $app = P11::Outage->ready($how, $key, $what);
         $remote->freeze;
-        is($app->end(30), 0, "$what: frozen, it ends well");
+        $app->ends_well("$what, frozen", 30);
         cmp_ok($app->{took}, '<', $seconds, "$what: soon");
         $remote->thaw;
     }

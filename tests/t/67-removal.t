@@ -53,21 +53,6 @@ sub take_key {
     return;
 }
 
-sub ready {
-    my ($env, $key, $name) = @_;
-    my $app = P11::Outage->new({ env => $env }, $key);
-    $app->done("$name: loaded", 'load');
-    $app->done("$name: signs", 'sign');
-    return $app;
-}
-
-sub ends_well {
-    my ($app, $name) = @_;
-    is($app->end(20), 0, "$name: the application ends well")
-        or diag(slurp($app->{err}));
-    return;
-}
-
 # ---- the key on the token ----
 
 my ($one, $other) = (key_file('one'), key_file('other'));
@@ -76,7 +61,8 @@ my $reference = reference($soft, $key, 'changing');
 
 for my $by ('URI', 'reference') {
     my $name = "a key by $by";
-    my $app = ready($soft->conf_env, $by eq 'URI' ? $key : $reference, $name);
+    my $app = P11::Outage->ready({ env => $soft->conf_env },
+                                 $by eq 'URI' ? $key : $reference, $name);
 
     take_key($soft, 'changing');
     $app->refused("$name, deleted: refused",
@@ -94,7 +80,7 @@ for my $by ('URI', 'reference') {
     # The same one beside it, under the same name: that is taken.
     put_key($soft, $one, 'changing', '0a');
     is($app->until_good(10), 0, "$name, both of them: it signs with its own");
-    ends_well($app, $name);
+    $app->ends_well($name);
     take_key($soft, 'changing') for 1 .. 2;
     put_key($soft, $one, 'changing', '0a');
 }
@@ -103,7 +89,7 @@ for my $by ('URI', 'reference') {
 
 {
     my $name = "the token's files";
-    my $app = ready($soft->conf_env, $key, $name);
+    my $app = P11::Outage->ready({ env => $soft->conf_env }, $key, $name);
     for my $round (1, 2) {
         rename "$soft->{dir}/tokens", "$soft->{dir}/away" or die "rename: $!\n";
         mkdir "$soft->{dir}/tokens", 0700 or die "mkdir: $!\n";
@@ -121,7 +107,7 @@ for my $by ('URI', 'reference') {
             or $app->show($app->tell('sign'));
         note("$lost attempts were lost") if $lost;
     }
-    ends_well($app, $name);
+    $app->ends_well($name);
 }
 
 # ---- the device ----
@@ -148,7 +134,7 @@ for my $ckr (['CKR_DEVICE_REMOVED', '0x32'], ['CKR_TOKEN_NOT_PRESENT', '0xe0'],
     my ($say, $rv) = @$ckr;
     unlink $device;
     my ($env, $count) = with_device();
-    my $app = ready($env, $key, $say);
+    my $app = P11::Outage->ready({ env => $env }, $key, $say);
     for my $round (1, 2) {
         spew($device, "removed=$rv");
         $app->refused("$say, $round: refused", $no, 'sign');
@@ -164,14 +150,14 @@ for my $ckr (['CKR_DEVICE_REMOVED', '0x32'], ['CKR_TOKEN_NOT_PRESENT', '0xe0'],
     is_deeply($calls, { C_SignInit => 1, C_Sign => 1 },
               "$say: with two calls, as before") or diag(
               P11::Count::text($calls));
-    ends_well($app, $say);
+    $app->ends_well($say);
 }
 
 {
     my $name = 'another token in its slot';
     unlink $device;
     my ($env) = with_device();
-    my $app = ready($env, $key, $name);
+    my $app = P11::Outage->ready({ env => $env }, $key, $name);
     spew($device, 'removed=0x32');
     $app->refused("$name: away, refused", $no, 'sign');
     spew($device, 'serial=0123456789abcdef');
@@ -180,14 +166,14 @@ for my $ckr (['CKR_DEVICE_REMOVED', '0x32'], ['CKR_TOKEN_NOT_PRESENT', '0xe0'],
     $app->refused("$name: again", qr/no such token/, 'sign');
     spew($device, '');
     is($app->until_good(10), 0, "$name: its own again, it signs");
-    ends_well($app, $name);
+    $app->ends_well($name);
 }
 # Its sessions are gone before anybody asks: nobody else's token gets the PIN.
 for my $rv ('0x32', '0xb3') {
     my $name = "exchanged between operations, $rv";
     unlink $device;
     my ($env, $count) = with_device();
-    my $app = ready($env, $key, $name);
+    my $app = P11::Outage->ready({ env => $env }, $key, $name);
     $count->reset;
     spew($device, "removed=$rv serial=0123456789abcdef");
     $app->refused("$name: refused", $no, 'sign');
@@ -196,20 +182,20 @@ for my $rv ('0x32', '0xb3') {
     is($count->calls('C_Login'), 0, "$name: no PIN was sent");
     spew($device, '');
     is($app->until_good(10), 0, "$name: its own again, it signs");
-    ends_well($app, $name);
+    $app->ends_well($name);
 }
 {
     my $name = 'slots get other numbers';
     unlink $device;
     my ($env) = with_device();
-    my $app = ready($env, $key, $name);
+    my $app = P11::Outage->ready({ env => $env }, $key, $name);
     for my $shift (100, 5, 0, 7) {
         spew($device, "shift=$shift");
         is($app->until_good(10), 0, "$name: by $shift, it signs");
         $app->done("$name: by $shift, a child signs", 'fork');
         $app->done("$name: by $shift, it loads", 'again');
     }
-    ends_well($app, $name);
+    $app->ends_well($name);
 }
 
 # ---- the module ----
@@ -218,7 +204,7 @@ for my $rv ('0x32', '0xb3') {
     my $name = 'finalised by another part of the application';
     unlink $device;
     my ($env, $count) = with_device();
-    my $app = ready($env, $key, $name);
+    my $app = P11::Outage->ready({ env => $env }, $key, $name);
     for my $round (1 .. 3) {
         $app->done("$name, $round: finalised",
                    'finalize ' . $count->token->module);
@@ -228,7 +214,7 @@ for my $rv ('0x32', '0xb3') {
         $app->done("$name, $round: a child signs", 'fork');
         $app->done("$name, $round: it loads", 'again');
     }
-    ends_well($app, $name);
+    $app->ends_well($name);
 }
 
 # ---- sessions that others take ----
@@ -237,7 +223,7 @@ for my $rv ('0x32', '0xb3') {
     my $name = 'no more sessions for a while';
     unlink $device;
     my ($env, $count) = with_device();
-    my $app = ready($env, $key, $name);
+    my $app = P11::Outage->ready({ env => $env }, $key, $name);
     my $opened = sub {
         my $calls = $count->read;
         return $calls->{C_OpenSession} - ($calls->{C_CloseSession} // 0);
@@ -262,7 +248,7 @@ for my $rv ('0x32', '0xb3') {
     is("$after->{bad} $after->{wrong} $after->{idle}", '0 0 0',
        "$name: nothing is lost") or $app->show($after);
     $app->done("$name: they stop", 'stop');
-    ends_well($app, $name);
+    $app->ends_well($name);
 }
 
 done_testing();

@@ -38,6 +38,17 @@ sub new {
                    rest => '' }, $class;
 }
 
+# P11::Outage->ready({ env => {…} }, KEY, NAME): one that has loaded the key and
+# signed with it.
+sub ready {
+    my ($class, $how, $key, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $self = $class->new($how, $key);
+    $self->done("$name: loaded", 'load');
+    $self->done("$name: signs", 'sign');
+    return $self;
+}
+
 # A line, or undef where none comes in so many seconds.
 sub line {
     my ($self, $seconds) = @_;
@@ -128,6 +139,16 @@ sub end {
     my $status = P11::Test::reap(delete $self->{pid}, $seconds);
     $self->{took} = Time::HiRes::time() - $began;
     return $status;
+}
+
+# Its input ends, and so does it, with success, within so many seconds (20).
+sub ends_well {
+    my ($self, $name, $seconds) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $status = $self->end($seconds // 20);
+    Test::More::is($status, 0, "$name: the application ends well")
+        or Test::More::diag(P11::Test::slurp($self->{err}));
+    return;
 }
 
 sub DESTROY {
