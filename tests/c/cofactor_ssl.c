@@ -200,7 +200,7 @@ static bool set_up(struct curve *c, char **argv)
     if (c->null == NULL || !OSSL_LIB_CTX_load_config(c->libctx, argv[2])) {
         return false;
     }
-    c->token = key_of_uri_in(c->libctx, argv[1]);
+    c->token = stored_key(c->libctx, argv[1], NULL, NULL);
     if (c->token == NULL
         || EVP_PKEY_get_group_name(c->token, c->name, sizeof(c->name), NULL)
            <= 0) {

@@ -8,8 +8,9 @@
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/rsa.h>
-#include <openssl/store.h>
 #include <openssl/x509.h>
+
+#include "tests/c/stored_key.h"
 
 /* What P11::Fault puts into the token. */
 #define WALK_PRIVATE 2
@@ -19,29 +20,6 @@
 #define MESSAGE_BYTES sizeof(((struct fault_known *)NULL)->message)
 
 /* ---- steps ---- */
-
-static EVP_PKEY *load(OSSL_LIB_CTX *ctx, const char *uri)
-{
-    OSSL_STORE_CTX *store =
-        OSSL_STORE_open_ex(uri, ctx, NULL, NULL, NULL, NULL, NULL, NULL);
-    EVP_PKEY *found = NULL;
-
-    if (store == NULL || !OSSL_STORE_expect(store, OSSL_STORE_INFO_PKEY)) {
-        OSSL_STORE_close(store);
-        return NULL;
-    }
-    while (found == NULL && !OSSL_STORE_eof(store)) {
-        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
-
-        if (info == NULL) {
-            break;
-        }
-        found = OSSL_STORE_INFO_get1_PKEY(info);
-        OSSL_STORE_INFO_free(info);
-    }
-    OSSL_STORE_close(store);
-    return found;
-}
 
 static bool is_same(EVP_PKEY *own, EVP_PKEY *public)
 {
@@ -60,7 +38,7 @@ static bool load_into(struct fault_run *r, int which)
     const struct fault_known *k = r->known;
 
     if (r->key[which] == NULL) {
-        r->key[which] = load(r->ctx, k->key_uri[which]);
+        r->key[which] = stored_key(r->ctx, k->key_uri[which], NULL, NULL);
     }
     if (r->key[which] != NULL && !r->may_differ
         && !is_same(r->key[which], k->public_key[which])) {

@@ -14,8 +14,8 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <openssl/store.h>
 
+#include "tests/c/stored_key.h"
 #include "tests/c/tap.h"
 
 #define GROWTH_MAX_KIB 300
@@ -37,24 +37,6 @@ static long resident_kib(void)
     return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
-static EVP_PKEY *load(const char *uri)
-{
-    OSSL_STORE_CTX *store = OSSL_STORE_open(uri, NULL, NULL, NULL, NULL);
-    EVP_PKEY *key = NULL;
-
-    while (store != NULL && key == NULL && !OSSL_STORE_eof(store)) {
-        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
-
-        if (info != NULL
-            && OSSL_STORE_INFO_get_type(info) == OSSL_STORE_INFO_PKEY) {
-            key = OSSL_STORE_INFO_get1_PKEY(info);
-        }
-        OSSL_STORE_INFO_free(info);
-    }
-    OSSL_STORE_close(store);
-    return key;
-}
-
 static bool introduce(SSL_CTX *ctx, const char *certificate, const char *name)
 {
     EVP_PKEY *key = NULL;
@@ -62,7 +44,7 @@ static bool introduce(SSL_CTX *ctx, const char *certificate, const char *name)
                                              SSL_FILETYPE_PEM) == 1;
 
     if (strncmp(name, "pkcs11:", 7) == 0) {
-        key = load(name);
+        key = stored_key(NULL, name, NULL, NULL);
         good = good && key != NULL && SSL_CTX_use_PrivateKey(ctx, key) == 1;
         EVP_PKEY_free(key);
     } else {

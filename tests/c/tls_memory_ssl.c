@@ -21,9 +21,9 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <openssl/store.h>
 
 #include "tests/c/calls.h"
+#include "tests/c/stored_key.h"
 #include "tests/c/tap.h"
 
 #define ROUNDS_MAX 100
@@ -47,8 +47,6 @@ struct side {
 
 static EVP_PKEY *load_by_uri(const char *name)
 {
-    OSSL_STORE_CTX *store;
-    EVP_PKEY *key = NULL;
     char text[1024] = "";
     FILE *in;
 
@@ -59,15 +57,7 @@ static EVP_PKEY *load_by_uri(const char *name)
         exit(99);
     }
     fclose(in);
-    store = OSSL_STORE_open(text, NULL, NULL, NULL, NULL);
-    while (store != NULL && key == NULL && !OSSL_STORE_eof(store)) {
-        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
-
-        key = info != NULL ? OSSL_STORE_INFO_get1_PKEY(info) : NULL;
-        OSSL_STORE_INFO_free(info);
-    }
-    OSSL_STORE_close(store);
-    return key;
+    return stored_key(NULL, text, NULL, NULL);
 }
 
 /* Certificate and key; true when they belong together. */

@@ -10,9 +10,9 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/provider.h>
-#include <openssl/store.h>
 #include <openssl/x509.h>
 
+#include "tests/c/stored_key.h"
 #include "tests/c/tap.h"
 
 #define DEFAULT "provider=default"
@@ -23,28 +23,9 @@ struct twins {
     EVP_PKEY *public;           /* the default provider's, where token is */
 };
 
-static inline EVP_PKEY *key_of_uri_in(OSSL_LIB_CTX *libctx, const char *uri)
-{
-    OSSL_STORE_CTX *store = OSSL_STORE_open_ex(uri, libctx, NULL, NULL, NULL,
-                                               NULL, NULL, NULL);
-    EVP_PKEY *key = NULL;
-
-    if (store != NULL) {
-        OSSL_STORE_expect(store, OSSL_STORE_INFO_PKEY);
-    }
-    while (store != NULL && key == NULL && !OSSL_STORE_eof(store)) {
-        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
-
-        key = info != NULL ? OSSL_STORE_INFO_get1_PKEY(info) : NULL;
-        OSSL_STORE_INFO_free(info);
-    }
-    OSSL_STORE_close(store);
-    return key;
-}
-
 static inline EVP_PKEY *key_of_uri(const char *uri)
 {
-    return key_of_uri_in(NULL, uri);
+    return stored_key(NULL, uri, NULL, NULL);
 }
 
 static inline EVP_PKEY *key_of_file(const char *path, OSSL_LIB_CTX *libctx)

@@ -18,8 +18,9 @@
 #include <openssl/pem.h>
 #include <openssl/provider.h>
 #include <openssl/rsa.h>
-#include <openssl/store.h>
 #include <openssl/ui.h>
+
+#include "tests/c/stored_key.h"
 
 #define KEYS_MAX 64
 #define PROVIDERS_MAX 8
@@ -118,30 +119,6 @@ static int answer(char *buf, int size, int rwflag, void *arg)
     return (int)len;
 }
 
-static EVP_PKEY *load_from_store(struct worker *w, UI_METHOD *ui,
-                                 const char *uri)
-{
-    OSSL_STORE_CTX *store =
-        OSSL_STORE_open_ex(uri, w->ctx, NULL, ui, w, NULL, NULL, NULL);
-    EVP_PKEY *found = NULL;
-
-    if (store == NULL || !OSSL_STORE_expect(store, OSSL_STORE_INFO_PKEY)) {
-        OSSL_STORE_close(store);
-        return NULL;
-    }
-    while (found == NULL && !OSSL_STORE_eof(store)) {
-        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
-
-        if (info == NULL) {
-            break;
-        }
-        found = OSSL_STORE_INFO_get1_PKEY(info);
-        OSSL_STORE_INFO_free(info);
-    }
-    OSSL_STORE_close(store);
-    return found;
-}
-
 static EVP_PKEY *load_from_file(struct worker *w, const char *path)
 {
     EVP_PKEY *found = NULL;
@@ -164,7 +141,7 @@ static EVP_PKEY *load(struct worker *w, const char *name)
         return load_from_file(w, name);
     }
     ui = UI_UTIL_wrap_read_pem_callback(answer, 0);
-    found = load_from_store(w, ui, name);
+    found = stored_key(w->ctx, name, ui, w);
     UI_destroy_method(ui);
     return found;
 }
