@@ -17,9 +17,9 @@
 
 #include "tests/c/stored_key.h"
 #include "tests/c/tap.h"
+#include "tests/c/tls_pair.h"
 
 #define GROWTH_MAX_KIB 300
-#define ROUNDS_MAX 100
 
 /* The second number of the file. */
 static long resident_kib(void)
@@ -55,43 +55,15 @@ static bool introduce(SSL_CTX *ctx, const char *certificate, const char *name)
     return good && SSL_CTX_check_private_key(ctx) == 1;
 }
 
-/* True while the handshake may go on, or is over. */
-static bool step(SSL *ssl)
-{
-    int n = SSL_do_handshake(ssl);
-
-    return n == 1 || SSL_get_error(ssl, n) == SSL_ERROR_WANT_READ;
-}
-
-static bool talk(SSL *server, SSL *client)
-{
-    bool good = true, over = false;
-
-    for (int i = 0; i < ROUNDS_MAX && good && !over; i++) {
-        good = step(client) && step(server);
-        over = SSL_is_init_finished(server) && SSL_is_init_finished(client);
-    }
-    return good && over;
-}
-
 /* The client knows the certificate and no other. */
 static bool handshake(SSL_CTX *server, SSL_CTX *client)
 {
-    SSL *s = SSL_new(server);
-    SSL *c = SSL_new(client);
-    BIO *at_s = NULL, *at_c = NULL;
-    bool good = s != NULL && c != NULL
-                && BIO_new_bio_pair(&at_s, 0, &at_c, 0) == 1;
+    struct tls_pair p;
+    bool good = tls_pair_new(&p, server, client);
 
-    if (good) {
-        SSL_set_bio(s, at_s, at_s);
-        SSL_set_bio(c, at_c, at_c);
-        SSL_set_accept_state(s);
-        SSL_set_connect_state(c);
-        good = talk(s, c) && SSL_get_verify_result(c) == X509_V_OK;
-    }
-    SSL_free(s);
-    SSL_free(c);
+    good = good && tls_pair_shake(&p)
+           && SSL_get_verify_result(p.client) == X509_V_OK;
+    tls_pair_free(&p);
     return good;
 }
 

@@ -25,8 +25,7 @@
 #include "tests/c/calls.h"
 #include "tests/c/stored_key.h"
 #include "tests/c/tap.h"
-
-#define ROUNDS_MAX 100
+#include "tests/c/tls_pair.h"
 
 /* How the key gets into its SSL_CTX. */
 enum way {
@@ -118,14 +117,6 @@ static SSL_CTX *side_new(const struct side *s)
     return ctx;
 }
 
-/* True while the handshake may go on, or is over. */
-static bool step(SSL *ssl)
-{
-    int n = SSL_do_handshake(ssl);
-
-    return n == 1 || SSL_get_error(ssl, n) == SSL_ERROR_WANT_READ;
-}
-
 static bool pass(SSL *from, SSL *to)
 {
     char text[6] = "";
@@ -134,40 +125,18 @@ static bool pass(SSL *from, SSL *to)
            && strcmp(text, "hello") == 0;
 }
 
-static bool talk(SSL *server, SSL *client)
-{
-    bool good = true;
-    bool over = false;
-
-    for (int i = 0; i < ROUNDS_MAX && good && !over; i++) {
-        good = step(client) && step(server);
-        over = SSL_is_init_finished(server) && SSL_is_init_finished(client);
-    }
-    return good && over && pass(client, server)
-           && pass(server, client)
-           && SSL_get_verify_result(server) == X509_V_OK
-           && SSL_get_verify_result(client) == X509_V_OK
-           && SSL_session_reused(server) == 0;
-}
-
 /* A mutual handshake, and something said both ways. */
 static bool handshake(SSL_CTX *server, SSL_CTX *client)
 {
-    SSL *s = SSL_new(server);
-    SSL *c = SSL_new(client);
-    BIO *at_s = NULL, *at_c = NULL;
-    bool good = s != NULL && c != NULL
-                && BIO_new_bio_pair(&at_s, 0, &at_c, 0) == 1;
+    struct tls_pair p;
+    bool good = tls_pair_new(&p, server, client);
 
-    if (good) {
-        SSL_set_bio(s, at_s, at_s);
-        SSL_set_bio(c, at_c, at_c);
-        SSL_set_accept_state(s);
-        SSL_set_connect_state(c);
-        good = talk(s, c);
-    }
-    SSL_free(s);
-    SSL_free(c);
+    good = good && tls_pair_shake(&p) && pass(p.client, p.server)
+           && pass(p.server, p.client)
+           && SSL_get_verify_result(p.server) == X509_V_OK
+           && SSL_get_verify_result(p.client) == X509_V_OK
+           && SSL_session_reused(p.server) == 0;
+    tls_pair_free(&p);
     return good;
 }
 
