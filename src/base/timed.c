@@ -10,6 +10,10 @@
  */
 #define S CK_SESSION_HANDLE s
 #define KEEP_S hsm_job_value(j, 0, s);
+/* What an object is made of, and its handle: the arguments from at on. */
+#define KEEP_MADE(at) \
+    hsm_job_template(j, (at), t, n); \
+    hsm_job_result(j, (at) + 2, h, sizeof(*h));
 
 #define NONE_TAKES (void *p)
 #define NONE_KEEP hsm_job_in(j, 0, p, 0);
@@ -82,10 +86,7 @@
 #define LOGIN_GIVE (a[0].u, a[1].u, a[2].p, a[3].u)
 
 #define CREATE_TAKES (S, CK_ATTRIBUTE *t, CK_ULONG n, CK_OBJECT_HANDLE *h)
-#define CREATE_KEEP \
-    KEEP_S \
-    hsm_job_template(j, 1, t, n); \
-    hsm_job_result(j, 3, h, sizeof(*h));
+#define CREATE_KEEP KEEP_S KEEP_MADE(1)
 #define CREATE_GIVE (a[0].u, a[1].p, a[2].u, a[3].p)
 
 #define COPY_TAKES \
@@ -93,8 +94,7 @@
 #define COPY_KEEP \
     KEEP_S \
     hsm_job_value(j, 1, o); \
-    hsm_job_template(j, 2, t, n); \
-    hsm_job_result(j, 4, h, sizeof(*h));
+    KEEP_MADE(2)
 #define COPY_GIVE (a[0].u, a[1].u, a[2].p, a[3].u, a[4].p)
 
 #define OBJECT_TAKES (S, CK_OBJECT_HANDLE o)
@@ -175,8 +175,7 @@
 #define KEYGEN_KEEP \
     KEEP_S \
     hsm_job_mechanism(j, 1, m); \
-    hsm_job_template(j, 2, t, n); \
-    hsm_job_result(j, 4, h, sizeof(*h));
+    KEEP_MADE(2)
 #define KEYGEN_GIVE (a[0].u, a[1].p, a[2].p, a[3].u, a[4].p)
 
 #define PAIR_TAKES \
