@@ -11,13 +11,21 @@
 #include "provider/err.h"
 #include "provider/pkey/mgf1.h"
 
+/* What is encoded leaves room for the least of a padding. */
+static int fits(size_t len, size_t em_len, size_t least)
+{
+    if (em_len < least || len > em_len - least) {
+        return prov_raise_bare(ERR_LIB_RSA, RSA_R_DATA_TOO_LARGE_FOR_KEY_SIZE);
+    }
+    return 1;
+}
+
 int prov_rsapad_pkcs1(struct hsm_bytes t, unsigned char *em, size_t em_len)
 {
     size_t fill = 0;
 
-    if (em_len < PROV_RSAPAD_PKCS1_LEAST
-        || t.len > em_len - PROV_RSAPAD_PKCS1_LEAST) {
-        return prov_raise_bare(ERR_LIB_RSA, RSA_R_DATA_TOO_LARGE_FOR_KEY_SIZE);
+    if (!fits(t.len, em_len, PROV_RSAPAD_PKCS1_LEAST)) {
+        return 0;
     }
     fill = em_len - t.len - 3;
     em[0] = 0x00;
@@ -68,9 +76,8 @@ int prov_rsapad_pss(OSSL_LIB_CTX *libctx, const struct prov_rsapad_pss *pss,
         return prov_raise_prov(PROV_R_INVALID_DIGEST_LENGTH,
                                "is %zu, should be %zu", hash.len, md.bytes);
     }
-    if (pss->key_bits < 16 || part.len < md.bytes + 2
-        || pss->salt_bytes > part.len - md.bytes - 2) {
-        return prov_raise_bare(ERR_LIB_RSA, RSA_R_DATA_TOO_LARGE_FOR_KEY_SIZE);
+    if (!fits(pss->salt_bytes, part.len, md.bytes + 2)) {
+        return 0;
     }
     if (em_bits % 8 == 0) {
         *part.p++ = 0;      /* the encoding is an octet shorter than the key */
@@ -86,9 +93,8 @@ int prov_rsapad_x931(struct hsm_bytes t, unsigned char *em, size_t em_len)
 {
     size_t fill = 0;
 
-    if (em_len < PROV_RSAPAD_X931_LEAST
-        || t.len > em_len - PROV_RSAPAD_X931_LEAST) {
-        return prov_raise_bare(ERR_LIB_RSA, RSA_R_DATA_TOO_LARGE_FOR_KEY_SIZE);
+    if (!fits(t.len, em_len, PROV_RSAPAD_X931_LEAST)) {
+        return 0;
     }
     fill = em_len - t.len - PROV_RSAPAD_X931_LEAST;
     if (fill == 0) {
