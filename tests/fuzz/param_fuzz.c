@@ -12,15 +12,12 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
-#include <openssl/provider.h>
 #include <openssl/x509.h>
 
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/context.h"
 
 #define PARAMS_MAX 12
 #define PROPERTIES "provider=pkcs11"
-
-extern OSSL_provider_init_fn OSSL_provider_init;
 
 static const char *const names[] = {
     "pkcs11_uri",
@@ -105,13 +102,7 @@ static void set_up(void)
     if (ctx != NULL) {
         return;
     }
-    setenv("PKCS11_PROVIDER_MODULE", "/nonexistent/module.so", 1);
-    ctx = OSSL_LIB_CTX_new();
-    fuzz_check(ctx != NULL
-               && OSSL_PROVIDER_add_builtin(ctx, "pkcs11",
-                                            OSSL_provider_init)
-               && OSSL_PROVIDER_load(ctx, "pkcs11") != NULL
-               && OSSL_PROVIDER_load(ctx, "default") != NULL);
+    ctx = fuzz_context();
     rsa = imported("RSA", NULL);
     ec = imported("EC", "P-256");
 }

@@ -7,12 +7,9 @@
 #include <openssl/decoder.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/provider.h>
 
 #include "provider/store/reference.h"
-#include "tests/fuzz/fuzz.h"
-
-extern OSSL_provider_init_fn OSSL_provider_init;
+#include "tests/fuzz/context.h"
 
 typedef hsm_rc read_fn(BIO *in, struct hsm_buf *der);
 
@@ -57,22 +54,6 @@ static void check_stream(struct hsm_bytes in, read_fn *read)
     BIO_free(bio);
 }
 
-static OSSL_LIB_CTX *context(void)
-{
-    static OSSL_LIB_CTX *ctx;
-
-    if (ctx == NULL) {
-        setenv("PKCS11_PROVIDER_MODULE", "/nonexistent/module.so", 1);
-        ctx = OSSL_LIB_CTX_new();
-        fuzz_check(ctx != NULL
-                   && OSSL_PROVIDER_add_builtin(ctx, "pkcs11",
-                                                OSSL_provider_init)
-                   && OSSL_PROVIDER_load(ctx, "pkcs11") != NULL
-                   && OSSL_PROVIDER_load(ctx, "default") != NULL);
-    }
-    return ctx;
-}
-
 /* A key comes out where a public half is in the reference, which may be of a
  * kind that only the token knows. */
 static void check_decoder(const uint8_t *data, size_t size)
@@ -83,7 +64,7 @@ static void check_decoder(const uint8_t *data, size_t size)
 
     if (d == NULL) {
         d = OSSL_DECODER_CTX_new_for_pkey(&key, NULL, NULL, NULL, 0,
-                                          context(), "provider=pkcs11");
+                                          fuzz_context(), "provider=pkcs11");
     }
     fuzz_check(d != NULL && key == NULL);
     if (OSSL_DECODER_from_data(d, &data, &size)) {
