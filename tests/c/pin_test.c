@@ -11,6 +11,7 @@
 
 #include "src/base/log.h"
 #include "src/session/pin.h"
+#include "tests/c/child.h"
 #include "tests/c/tap.h"
 
 #define LEN_OF(a) (sizeof(a) / sizeof((a)[0]))
@@ -87,19 +88,6 @@ static void refuses(const char *source, bool bare, const char *why)
         diag("said: %s", hsm_detail());
     }
     hsm_secret_free(s);
-}
-
-/* Runs in a child; true when it says so. */
-static bool in_child(bool (*work)(void))
-{
-    pid_t pid = fork();
-    int status = 0;
-
-    if (pid == 0) {
-        _exit(work() ? 0 : 1);
-    }
-    return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status)
-           && WEXITSTATUS(status) == 0;
 }
 
 /* --- sources --- */

@@ -10,6 +10,7 @@
 
 #include "src/session/pin.h"
 #include "src/session/siphash.h"
+#include "tests/c/child.h"
 #include "tests/c/tap.h"
 
 #define LEN_OF(a) (sizeof(a) / sizeof((a)[0]))
@@ -17,19 +18,6 @@
 static const struct hsm_identity tok = {
     "My Token", "Maker", "Model", "0001"
 };
-
-/* Runs in a child; true when it says so. */
-static bool in_child(bool (*work)(void))
-{
-    pid_t pid = fork();
-    int status = 0;
-
-    if (pid == 0) {
-        _exit(work() ? 0 : 1);
-    }
-    return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status)
-           && WEXITSTATUS(status) == 0;
-}
 
 /* --- the hash --- */
 
