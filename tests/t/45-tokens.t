@@ -9,15 +9,11 @@ no warnings 'qw';       # "fork=3,2" is one word
 
 use Test::More;
 use P11::Test;
+use P11::Token::OpenCryptoki ':world';
+use P11::Cli;
+use P11::Count;
 use P11::Token;
-use P11::Token::OpenCryptoki;
-
-P11::Token::OpenCryptoki::enter_world();
-require P11::Cli;
-require P11::Count;
-require P11::UseKey;
-P11::Cli->import;
-P11::UseKey->import;
+use P11::UseKey;
 
 my $dir = scratch();
 my $data = spew("$dir/data", join "\n", 1 .. 2000);

@@ -40,8 +40,14 @@ sub missing {
         : "openCryptoki needs namespaces of its own: $try->{err}";
 }
 
-# Before anything else in a recipe: goes on in a world of its own, where that
-# can be had.
+# In a recipe, before modules that make things: with ':world' it goes on in a
+# world of its own, where that can be had.
+sub import {
+    my ($class, @tags) = @_;
+    enter_world() if grep { $_ eq ':world' } @tags;
+    return;
+}
+
 sub enter_world {
     return if $ENV{$world} || defined missing();
     $ENV{$world} = 1;
