@@ -15,13 +15,13 @@
 struct hsm_index_entry {
     CK_OBJECT_HANDLE h;
     uint32_t id, label;
+    bool is_cert;
 };
 
 void hsm_index_clear(struct hsm_index *index)
 {
     free(index->v);
-    index->v = NULL;
-    index->n = 0;
+    *index = (struct hsm_index)HSM_INDEX_INIT;
 }
 
 static uint32_t hash_of(const struct hsm_attrs *as, CK_ATTRIBUTE_TYPE type)
@@ -40,7 +40,7 @@ static uint32_t hash_of(const struct hsm_attrs *as, CK_ATTRIBUTE_TYPE type)
 
 /* One that vanished meanwhile is none. */
 static hsm_rc add(struct hsm_index *index, struct hsm_session *s,
-                  CK_OBJECT_HANDLE h)
+                  CK_OBJECT_HANDLE h, bool is_cert)
 {
     static const CK_ATTRIBUTE_TYPE types[] = { CKA_ID, CKA_LABEL };
     hsm_auto(hsm_attrs) as = HSM_ATTRS_INIT;
@@ -52,43 +52,39 @@ static hsm_rc add(struct hsm_index *index, struct hsm_session *s,
     }
     TRY(rc);
     index->v[index->n++] = (struct hsm_index_entry){
-        h, hash_of(&as, CKA_ID), hash_of(&as, CKA_LABEL),
+        h, hash_of(&as, CKA_ID), hash_of(&as, CKA_LABEL), is_cert
     };
     return HSM_OK;
 }
 
+/* is_there: whether they all are in the index already. */
 static hsm_rc add_class(struct hsm_index *index, struct hsm_session *s,
-                        CK_OBJECT_CLASS cls)
+                        CK_OBJECT_CLASS cls, bool *is_there)
 {
     hsm_auto(hsm_attrs) tmpl = HSM_ATTRS_INIT;
     hsm_auto(hsm_handles) found = HSM_HANDLES_INIT;
-    struct hsm_index_entry *grown;
+    struct hsm_index_entry *grown = NULL;
+    size_t before = index->n;
+    hsm_rc rc = HSM_OK;
 
-    TRY(hsm_attrs_add_ulong(&tmpl, CKA_CLASS, cls));
-    TRY(hsm_find(s, &tmpl, 0, &found));
-    if (found.n == 0) {
+    if (*is_there) {
         return HSM_OK;
     }
-    grown = realloc(index->v, (index->n + found.n) * sizeof(*index->v));
+    TRY(hsm_attrs_add_ulong(&tmpl, CKA_CLASS, cls));
+    TRY(hsm_find(s, &tmpl, 0, &found));
+    grown = realloc(index->v, (index->n + found.n + 1) * sizeof(*index->v));
     if (grown == NULL) {
-        return hsm_fail_rv(CKR_HOST_MEMORY, "hsm_index_build");
+        return hsm_fail_rv(CKR_HOST_MEMORY, "hsm_index_complete");
     }
     index->v = grown;
-    for (size_t i = 0; i < found.n; i++) {
-        TRY(add(index, s, found.h[i]));
+    for (size_t i = 0; hsm_ok(rc) && i < found.n; i++) {
+        rc = add(index, s, found.h[i], cls == CKO_CERTIFICATE);
     }
-    return HSM_OK;
-}
-
-hsm_rc hsm_index_build(struct hsm_session *s, struct hsm_index *out)
-{
-    hsm_auto(hsm_index) index = HSM_INDEX_INIT;
-
-    TRY(add_class(&index, s, CKO_PUBLIC_KEY));
-    TRY(add_class(&index, s, CKO_CERTIFICATE));
-    *out = index;
-    index = (struct hsm_index)HSM_INDEX_INIT;
-    return HSM_OK;
+    if (!hsm_ok(rc)) {
+        index->n = before;
+    }
+    *is_there = hsm_ok(rc);
+    return rc;
 }
 
 static hsm_rc add_candidate(struct hsm_session *s, CK_OBJECT_HANDLE h,
@@ -110,26 +106,41 @@ static hsm_rc add_candidate(struct hsm_session *s, CK_OBJECT_HANDLE h,
     return rc;
 }
 
-hsm_rc hsm_index_complete(const struct hsm_index *index,
-                          struct hsm_session *s, struct hsm_objects *objects)
+/* Those that have the same id, or label, as the key: the first of them. */
+static hsm_rc add_candidates(const struct hsm_index *index,
+                             struct hsm_session *s,
+                             struct hsm_objects *objects, bool by_id)
 {
-    uint32_t id = hash_of(&objects->v[0].attrs, CKA_ID);
-    uint32_t label = hash_of(&objects->v[0].attrs, CKA_LABEL);
+    bool certs_only = objects->v[0].pub.kt != NULL;
+    uint32_t want = hash_of(&objects->v[0].attrs,
+                            by_id ? CKA_ID : CKA_LABEL);
+    size_t n = 0;
 
-    for (int by = 0; by < 2 && !hsm_objects_match(objects, 0); by++) {
-        uint32_t want = by == 0 ? id : label;
-        size_t n = 0;
+    for (size_t i = 0; i < index->n && want != 0 && n < CANDIDATES_MAX; i++) {
+        const struct hsm_index_entry *e = &index->v[i];
 
-        for (size_t i = 0; i < index->n && want != 0 && n < CANDIDATES_MAX;
-             i++) {
-            uint32_t has = by == 0 ? index->v[i].id : index->v[i].label;
-
-            if (has == want) {
-                TRY(add_candidate(s, index->v[i].h, objects));
-                n++;
-            }
+        if ((by_id ? e->id : e->label) == want
+            && (e->is_cert || !certs_only)) {
+            TRY(add_candidate(s, e->h, objects));
+            n++;
         }
     }
-    (void)hsm_objects_match(objects, 0);
     return HSM_OK;
+}
+
+hsm_rc hsm_index_complete(struct hsm_index *index, struct hsm_session *s,
+                          struct hsm_objects *objects)
+{
+    bool known = objects->v[0].pub.kt != NULL;
+
+    if (!known) {
+        TRY(add_class(index, s, CKO_PUBLIC_KEY, &index->has_public));
+    }
+    TRY(add_class(index, s, CKO_CERTIFICATE, &index->has_certs));
+    TRY(add_candidates(index, s, objects, true));
+    if (!hsm_objects_match(objects, 0)) {
+        TRY(add_candidates(index, s, objects, false));
+        (void)hsm_objects_match(objects, 0);
+    }
+    return hsm_objects_restrict(objects, 0);
 }

@@ -12,17 +12,20 @@
 struct hsm_index {
     struct hsm_index_entry *v;
     size_t n;
+    bool has_certs, has_public;
 };
 
-#define HSM_INDEX_INIT { NULL, 0 }
+#define HSM_INDEX_INIT { NULL, 0, false, false }
 
-/* Two searches, and one call for each object that is found. out is empty. */
-HSM_CHECKED hsm_rc hsm_index_build(struct hsm_session *s,
-                                   struct hsm_index *out);
 void hsm_index_clear(struct hsm_index *index);
-/* Completes the public half of the private key objects[0], as
- * hsm_objects_complete() does; what was read for that is added to objects. */
-HSM_CHECKED hsm_rc hsm_index_complete(const struct hsm_index *index,
+/*
+ * Completes the public half of the private key objects[0], as
+ * hsm_objects_complete() does, and restricts it; what was read for that is
+ * added to objects. At the first key whose public half is known, or is not, the
+ * certificates are put into the index, or the public keys, too: a search each,
+ * and one call for each object that is found.
+ */
+HSM_CHECKED hsm_rc hsm_index_complete(struct hsm_index *index,
                                       struct hsm_session *s,
                                       struct hsm_objects *objects);
 

@@ -113,6 +113,14 @@ unsigned int hsm_load_kind_of(const struct hsm_object *o)
     return o->cls == CKO_CERTIFICATE && o->cert.len > 0 ? HSM_WANT_CERT : 0;
 }
 
+static hsm_rc complete(const struct hsm_load *l, struct hsm_session *s,
+                       struct hsm_objects *objects, size_t i)
+{
+    TRY(hsm_objects_complete(s, objects, i));
+    return l->keys_only && hsm_object_may_be_restricted(&objects->v[i])
+        ? hsm_objects_look_restriction(s, objects, i) : HSM_OK;
+}
+
 static hsm_rc take_kind(struct hsm_load *l, struct hsm_session *s,
                         struct hsm_objects *objects, enum hsm_want kind)
 {
@@ -121,7 +129,7 @@ static hsm_rc take_kind(struct hsm_load *l, struct hsm_session *s,
             continue;
         }
         if (kind == HSM_WANT_PRIVATE) {
-            TRY(hsm_objects_complete(s, objects, i));
+            TRY(complete(l, s, objects, i));
         }
         TRY(hsm_load_item(l, &objects->v[i], kind, s->epoch));
     }
@@ -205,6 +213,7 @@ static hsm_rc look(struct hsm_session *s, void *arg)
     if (!by_id && !by_label) {
         search.cls = class_of(l);
     }
+    l->keys_only = search.cls == CKO_PRIVATE_KEY;
     TRY(hsm_objects_look(s, &search, &objects));
     rc = take_all(l, s, &objects);
     l->n_seen = objects.n;

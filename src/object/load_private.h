@@ -18,6 +18,7 @@ struct hsm_load {
     struct hsm_items *out;
     struct hsm_token *tok;      /* being looked at */
     bool logged_in;             /* is what is there now all there is? */
+    bool keys_only;             /* the search leaves certificates out */
     size_t n_seen;              /* objects that match, whatever their class */
     size_t n_broken;            /* of these certificates that are none */
 };

@@ -118,7 +118,8 @@ hsm_rc hsm_object_read(struct hsm_session *s, struct hsm_context *ctx,
     return HSM_OK;
 }
 
-/* One search: by name, else by id, else by label, else by class. */
+/* One search: by name, else by id, else by label, else by class. By an id it
+ * finds both halves and certificates, but where one class is asked for. */
 static hsm_rc find(struct hsm_session *s, const struct hsm_search *search,
                    struct hsm_handles *out)
 {
@@ -132,6 +133,9 @@ static hsm_rc find(struct hsm_session *s, const struct hsm_search *search,
                           by_subject ? search->subject : search->issuer));
     } else if (search->id.len > 0) {
         TRY(hsm_attrs_add(&tmpl, CKA_ID, search->id));
+        if (search->with_cls) {
+            TRY(hsm_attrs_add_ulong(&tmpl, CKA_CLASS, search->cls));
+        }
     } else if (search->label.len > 0) {
         TRY(hsm_attrs_add(&tmpl, CKA_LABEL, search->label));
     } else if (search->cls != HSM_ANY_CLASS) {
@@ -225,41 +229,6 @@ static bool find_half(const struct hsm_objects *objects,
     return half != NULL;
 }
 
-/* Searches the token for objects that share a value with the private key. */
-static hsm_rc search_half(struct hsm_session *s, struct hsm_context *ctx,
-                          struct hsm_object *o, CK_ATTRIBUTE_TYPE by)
-{
-    hsm_auto(hsm_objects) others = HSM_OBJECTS_INIT;
-    struct hsm_search search = { .ctx = ctx, .cls = HSM_ANY_CLASS };
-    const struct hsm_public *half = NULL;
-    struct hsm_bytes value;
-
-    if (!hsm_attrs_get(&o->attrs, by, &value) || value.len == 0) {
-        return HSM_OK;
-    }
-    if (by == CKA_ID) {
-        search.id = value;
-    } else {
-        search.label = value;
-    }
-    TRY(hsm_objects_look(s, &search, &others));
-    if (find_half(&others, o, by, &half)) {
-        return hsm_public_copy(half, &o->pub);
-    }
-    return HSM_OK;
-}
-
-bool hsm_objects_match(struct hsm_objects *objects, size_t i)
-{
-    struct hsm_object *o = &objects->v[i];
-    const struct hsm_public *half = NULL;
-
-    return o->pub.kt != NULL
-        || ((find_half(objects, o, CKA_ID, &half)
-             || find_half(objects, o, CKA_LABEL, &half))
-            && hsm_ok(hsm_public_copy(half, &o->pub)));
-}
-
 /*
  * That an RSA key is for PSS only a token cannot say, but the key's certificate
  * does: where one was found with it that does, and none that does not, it is
@@ -294,6 +263,42 @@ static hsm_rc restrict_key(const struct hsm_objects *objects,
     return found != NULL ? hsm_public_copy(found, pub) : HSM_OK;
 }
 
+/* Searches the token for objects that share a value with the private key. */
+static hsm_rc search_half(struct hsm_session *s, struct hsm_context *ctx,
+                          struct hsm_object *o, CK_ATTRIBUTE_TYPE by)
+{
+    hsm_auto(hsm_objects) others = HSM_OBJECTS_INIT;
+    struct hsm_search search = { .ctx = ctx, .cls = HSM_ANY_CLASS };
+    const struct hsm_public *half = NULL;
+    struct hsm_bytes value;
+
+    if (!hsm_attrs_get(&o->attrs, by, &value) || value.len == 0) {
+        return HSM_OK;
+    }
+    if (by == CKA_ID) {
+        search.id = value;
+    } else {
+        search.label = value;
+    }
+    TRY(hsm_objects_look(s, &search, &others));
+    if (!find_half(&others, o, by, &half)) {
+        return HSM_OK;
+    }
+    TRY(hsm_public_copy(half, &o->pub));
+    return restrict_key(&others, &o->pub);
+}
+
+bool hsm_objects_match(struct hsm_objects *objects, size_t i)
+{
+    struct hsm_object *o = &objects->v[i];
+    const struct hsm_public *half = NULL;
+
+    return o->pub.kt != NULL
+        || ((find_half(objects, o, CKA_ID, &half)
+             || find_half(objects, o, CKA_LABEL, &half))
+            && hsm_ok(hsm_public_copy(half, &o->pub)));
+}
+
 static hsm_rc find_public(struct hsm_session *s, struct hsm_objects *objects,
                           size_t i)
 {
@@ -320,5 +325,31 @@ hsm_rc hsm_objects_complete(struct hsm_session *s, struct hsm_objects *objects,
                             size_t i)
 {
     TRY(find_public(s, objects, i));
+    return hsm_objects_restrict(objects, i);
+}
+
+bool hsm_object_may_be_restricted(const struct hsm_object *o)
+{
+    return o->pub.kt != NULL && o->pub.kt->ckk == CKK_RSA && !o->pub.pss_only;
+}
+
+hsm_rc hsm_objects_restrict(struct hsm_objects *objects, size_t i)
+{
     return restrict_key(objects, &objects->v[i].pub);
+}
+
+hsm_rc hsm_objects_look_restriction(struct hsm_session *s,
+                                    struct hsm_objects *objects, size_t i)
+{
+    struct hsm_object *o = &objects->v[i];
+    hsm_auto(hsm_objects) certs = HSM_OBJECTS_INIT;
+    struct hsm_search search = {
+        .ctx = objects->ctx, .cls = CKO_CERTIFICATE, .with_cls = true
+    };
+
+    if (!hsm_attrs_get(&o->attrs, CKA_ID, &search.id) || search.id.len == 0) {
+        return HSM_OK;
+    }
+    TRY(hsm_objects_look(s, &search, &certs));
+    return restrict_key(&certs, &o->pub);
 }

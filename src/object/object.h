@@ -20,6 +20,7 @@ struct hsm_search {
     struct hsm_bytes subject;   /* CKA_SUBJECT, DER; empty: any */
     struct hsm_bytes issuer;    /* CKA_ISSUER, DER; empty: any */
     CK_OBJECT_CLASS cls;
+    bool with_cls;              /* the token is asked for id and cls at once */
     size_t limit;               /* at most so many; 0: all */
 };
 
@@ -70,6 +71,19 @@ HSM_CHECKED hsm_rc hsm_objects_complete(struct hsm_session *s,
 
 /* The same among the objects alone; false: it stays unknown. */
 bool hsm_objects_match(struct hsm_objects *objects, size_t i);
+
+/* Whether a certificate could say more of the key than its public half does:
+ * that it is for PSS only. */
+bool hsm_object_may_be_restricted(const struct hsm_object *o);
+/*
+ * Makes the private key objects[i] one for PSS only, where its certificate is
+ * among the objects and says so; or where one with its CKA_ID on the token
+ * does: three calls, and two for each such certificate.
+ */
+HSM_CHECKED hsm_rc hsm_objects_restrict(struct hsm_objects *objects, size_t i);
+HSM_CHECKED hsm_rc hsm_objects_look_restriction(struct hsm_session *s,
+                                                struct hsm_objects *objects,
+                                                size_t i);
 
 /*
  * A public key with explicit EC parameters that ctx's hook knows as a named

@@ -22,7 +22,7 @@ static const struct {
 
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
-/* So many public halves are searched for; then an index is made. */
+/* For so many keys something is searched for; then an index is made. */
 #define SEARCHES_MAX 8
 
 struct hsm_walk {
@@ -34,8 +34,7 @@ struct hsm_walk {
     size_t next;                /* of these */
     size_t n_given;
     unsigned int n_searches;
-    bool is_indexed;            /* index is of that epoch */
-    struct hsm_index index;
+    struct hsm_index index;     /* of that epoch */
 };
 
 static bool is_wanted(const struct hsm_walk *w)
@@ -71,7 +70,6 @@ static hsm_rc find(struct hsm_walk *w, struct hsm_session *s)
     }
     hsm_handles_clear(&w->handles);
     hsm_index_clear(&w->index);
-    w->is_indexed = false;
     w->handles = found;
     found = (struct hsm_handles)HSM_HANDLES_INIT;
     w->epoch = s->epoch;
@@ -79,21 +77,21 @@ static hsm_rc find(struct hsm_walk *w, struct hsm_session *s)
     return HSM_OK;
 }
 
-/* The public half of the private key, where it does not tell it itself. */
+/* The public half of the private key, where it does not tell it itself, and
+ * what its certificate restricts it to. */
 static hsm_rc complete(struct hsm_walk *w, struct hsm_session *s,
                        struct hsm_objects *one)
 {
-    if (one->v[0].pub.kt != NULL) {
+    bool is_known = one->v[0].pub.kt != NULL;
+
+    if (is_known && !hsm_object_may_be_restricted(&one->v[0])) {
         return HSM_OK;
     }
-    if (w->n_searches++ < SEARCHES_MAX) {
-        return hsm_objects_complete(s, one, 0);
+    if (w->n_searches++ >= SEARCHES_MAX) {
+        return hsm_index_complete(&w->index, s, one);
     }
-    if (!w->is_indexed) {
-        TRY(hsm_index_build(s, &w->index));
-        w->is_indexed = true;
-    }
-    return hsm_index_complete(&w->index, s, one);
+    return is_known ? hsm_objects_look_restriction(s, one, 0)
+                    : hsm_objects_complete(s, one, 0);
 }
 
 static hsm_rc read_one(struct hsm_session *s, struct hsm_context *ctx,

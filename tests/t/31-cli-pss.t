@@ -46,8 +46,14 @@ sub reference {
     my ($file, $uri) = @_;
     my $spki = openssl(alone(), 'pkey', '-in', $file, '-pubout', '-outform',
                        'DER');
+    return bare_reference($file,
+                          "$uri?x-public-key=" . encode_base64url($spki->{out}));
+}
+
+sub bare_reference {
+    my ($file, $uri) = @_;
     my $der = der(0x30, der(0x1a, 'PKCS#11 Provider URI v1.0')
-        . der(0x0c, "$uri?x-public-key=" . encode_base64url($spki->{out})));
+                        . der(0x0c, $uri));
     return spew("$file.ref", "-----BEGIN PKCS#11 PROVIDER URI-----\n"
         . encode_base64($der) . "-----END PKCS#11 PROVIDER URI-----\n");
 }
@@ -159,6 +165,39 @@ ok_openssl($how{all}, 'with two certificates it is unrestricted', 'dgst',
            '-sha1', '-sign', $plain_uri, '-out', $sig, $data);
 ok_alone('and signs so', 'dgst', '-sha1', '-prverify',
          "$dir/sha256.pem.plain", '-signature', $sig, $data);
+
+# --- many keys of one token, none of them named ---
+
+my $restricted = "$dir/sha256.pem";
+$token{$_} = P11::Token->needs('SoftHSM', label => $_) for qw(single many);
+for my $i (0 .. 12) {
+    my ($kind, $hex) = ($i == 0 ? 'single' : 'many', sprintf '%02x', $i);
+    import_key($kind, "$restricted.plain", "key $i", $hex);
+    $token{$kind}->add_certificate("$restricted.cer", "key $i", $hex);
+}
+ok_alone('a key without a certificate', 'genpkey', '-algorithm', 'RSA',
+         '-pkeyopt', 'rsa_keygen_bits:1024', '-out', "$dir/free.pem");
+import_key('many', "$dir/free.pem", 'free', 'ff');
+
+for my $row (['single', 1, 0], ['many', 12, 1]) {
+    my ($kind, @wanted) = @$row;
+    my $listed = openssl({ env => $token{$kind}->conf_env }, 'storeutl',
+                         '-keys', $token{$kind}->uri);
+    my %kinds;
+    for my $pem ($listed->{out} =~ /^(-----BEGIN P.*?^-----END.*?\n)/msg) {
+        my $told = openssl({ env => $token{$kind}->conf_env }, 'pkey', '-in',
+                           spew("$dir/listed.pem", $pem), '-pubout');
+        $kinds{$told->{out} eq slurp("$restricted.pub")}++;
+    }
+    is_deeply([@kinds{1, ''}], [$wanted[0], $wanted[1] || undef],
+              "$kind: $wanted[0] of those listed are restricted, by searches "
+              . 'and by an index, and no other')
+        or diag($listed->{err});
+}
+is(openssl({ env => $token{single}->conf_env }, 'pkey', '-pubout', '-in',
+           bare_reference("$dir/single", $token{single}->uri(
+               type => 'private')))->{out}, slurp("$restricted.pub"),
+   'the only key of a token, by a reference');
 
 # --- X9.31 ---
 
