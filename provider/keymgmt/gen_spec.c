@@ -264,11 +264,28 @@ static int read_date(const struct prov_gen *gen, enum prov_gen_id id,
     return ask_for(gen, id, hsm_bytes_of(date, sizeof(date)), spec);
 }
 
+static int use_is_missing(const struct prov_gen *gen, struct word w)
+{
+    const char *usage = name_of(PROV_GEN_USAGE);
+
+    if (gen->in.own[PROV_GEN_USAGE] == NULL) {
+        return prov_raise(gen->ctx, HSM_E_PARAMETER,
+                          "%s \"%.*s\" is for a use that the key has only"
+                          " where %s says so; add it, or leave the mechanism"
+                          " out", name_of(PROV_GEN_ALLOWED_MECHANISMS),
+                          (int)w.len, w.p, usage);
+    }
+    return prov_raise(gen->ctx, HSM_E_PARAMETER,
+                      "%s \"%.*s\" contradicts %s, by which the key does"
+                      " nothing of the kind",
+                      name_of(PROV_GEN_ALLOWED_MECHANISMS), (int)w.len, w.p,
+                      usage);
+}
+
 /* What a mechanism is for, and what the key is for, meet. */
 static int mech_fits(const struct prov_gen *gen, struct word w,
-                     CK_MECHANISM_TYPE type, unsigned int usage)
+                     CK_MECHANISM_TYPE type, unsigned int uses)
 {
-    unsigned int uses = usage != 0 ? usage : gen->type->uses;
     bool only_pss = strcmp(gen->type->name, "RSA-PSS") == 0;
     const struct prov_gen_mech *mech;
     char number[24];
@@ -279,20 +296,13 @@ static int mech_fits(const struct prov_gen *gen, struct word w,
     }
     mech = prov_gen_mech_of(name);
     if (mech == NULL || mech->ckk != gen->type->ckk
-        || (only_pss && !mech->pss)) {
+        || (only_pss && !mech->pss) || (mech->uses & gen->type->uses) == 0) {
         return prov_raise(gen->ctx, HSM_E_PARAMETER,
                           "%s \"%.*s\" is nothing for a key of type %s; leave"
                           " it out", name_of(PROV_GEN_ALLOWED_MECHANISMS),
                           (int)w.len, w.p, gen->type->name);
     }
-    if ((mech->uses & uses) == 0) {
-        return prov_raise(gen->ctx, HSM_E_PARAMETER,
-                          "%s \"%.*s\" contradicts %s, by which the key does"
-                          " nothing of the kind",
-                          name_of(PROV_GEN_ALLOWED_MECHANISMS), (int)w.len,
-                          w.p, name_of(PROV_GEN_USAGE));
-    }
-    return 1;
+    return (mech->uses & uses) != 0 || use_is_missing(gen, w);
 }
 
 /* One that is there twice is the same list. */
@@ -323,7 +333,7 @@ static int read_mechanisms(const struct prov_gen *gen, enum prov_gen_id id,
                               " PKCS#11, or its number",
                               name_of(id), (int)w.len, w.p);
         }
-        if (!mech_fits(gen, w, type, spec->usage)
+        if (!mech_fits(gen, w, type, hsm_keygen_usage(spec))
             || !prov_result(gen->ctx, add_mech(&list, type))) {
             return 0;
         }

@@ -25,8 +25,7 @@ struct gen {
     struct hsm_key *key;
 };
 
-/* What a key type is made for, where nothing else was asked for. */
-static unsigned int usage_of(const struct hsm_keygen *spec)
+unsigned int hsm_keygen_usage(const struct hsm_keygen *spec)
 {
     if (spec->usage != 0) {
         return spec->usage;
@@ -62,7 +61,7 @@ static hsm_rc add_parameters(const struct gen *g, struct hsm_attrs *as)
 
 static hsm_rc public_template(const struct gen *g, struct hsm_attrs *as)
 {
-    unsigned int usage = usage_of(g->spec);
+    unsigned int usage = hsm_keygen_usage(g->spec);
 
     TRY(add_common(g, as));
     TRY(add_parameters(g, as));
@@ -78,7 +77,7 @@ static hsm_rc public_template(const struct gen *g, struct hsm_attrs *as)
 
 static hsm_rc private_template(const struct gen *g, struct hsm_attrs *as)
 {
-    unsigned int usage = usage_of(g->spec);
+    unsigned int usage = hsm_keygen_usage(g->spec);
 
     TRY(add_common(g, as));
     TRY(hsm_attrs_add_bool(as, CKA_PRIVATE, true));

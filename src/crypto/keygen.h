@@ -32,6 +32,10 @@ struct hsm_keygen {
     void *begin_arg;
 };
 
+/* What the key may be used for: what its type is made for, where nothing else
+ * was asked for. */
+unsigned int hsm_keygen_usage(const struct hsm_keygen *spec);
+
 /*
  * Makes the pair on the one token that the URI selects; the URI's id and
  * object become CKA_ID (else 16 random bytes) and CKA_LABEL of both halves.

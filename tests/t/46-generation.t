@@ -214,6 +214,11 @@ for my $case (@unasked, @asked) {
 for my $case (
     ['a restricted key, and another padding', 'RSA-PSS', [qr/type RSA-PSS/],
      'pkcs11_allowed_mechanisms:CKM_RSA_PKCS'],
+    ['an RSA key for what it is made for, and wrapping', 'RSA',
+     [qr/"CKM_RSA_AES_KEY_WRAP" is for a use/, qr/pkcs11_key_usage says so/],
+     'pkcs11_token:tok', 'pkcs11_allowed_mechanisms:CKM_RSA_AES_KEY_WRAP'],
+    ['an EC key, and wrapping', 'EC', [qr/"CKM_ECDH_AES_KEY_WRAP"/, qr/type EC/],
+     'group:P-256', 'pkcs11_allowed_mechanisms:CKM_ECDH_AES_KEY_WRAP'],
     ['an RSA key that only decrypts, and PSS', 'RSA',
      [qr/"CKM_RSA_PKCS_PSS" contradicts/], 'pkcs11_key_usage:dataEncipherment',
      'pkcs11_allowed_mechanisms:CKM_RSA_PKCS_PSS'],
