@@ -31,7 +31,9 @@ sub targets {
     my ($class, $name) = @_;
     return 'build_sw' if $name eq 'unused';
     return 'apps/openssl', 'util/wrap.pl', 'build_modules',
-        map { "test/$_" } qw(rsa_test pkcs7_test fips_version_test);
+        map { "test/$_" } qw(ectest fips_version_test ocspapitest pkcs7_test
+                             rsa_test rsa_x931_test v3ext x509_test
+                             x509_check_cert_pkey_test);
 }
 
 sub run {
