@@ -327,29 +327,31 @@ static bool find_twisted(const struct curve *c, struct octets *point)
 static void refuse_peers(const struct curve *c, const char *next)
 {
     static const char *const queries[] = { DEFAULT, "provider=pkcs11" };
-    EVP_PKEY *foreign = in_software(next), *bad;
+    EVP_PKEY *foreign = in_software(next);
     struct octets beside, other = { .len = 0 }, infinity = { { 0 }, 1 };
     struct octets twisted;
-    size_t i;
+    const struct {
+        struct octets *at;
+        const char *what;
+    } points[] = {
+        { &beside, "a point beside the curve" },
+        { &other, "another curve's point" },
+        { &twisted, "a point of the twist" },
+        { &infinity, "infinity" },
+    };
 
     point_of(c->public, &beside);
     beside.p[beside.len - 1] ^= 1;
     point_of(foreign, &other);
     refuse_peer(c, foreign, next);
     ok(find_twisted(c, &twisted), "%s: an x of the twist", c->name);
-    for (i = 0; i < N_OF(queries); i++) {
-        bad = key_at(queries[i], c->name, &beside);
-        refuse_peer(c, bad, "a point beside the curve");
-        EVP_PKEY_free(bad);
-        bad = key_at(queries[i], c->name, &other);
-        refuse_peer(c, bad, "another curve's point");
-        EVP_PKEY_free(bad);
-        bad = key_at(queries[i], c->name, &twisted);
-        refuse_peer(c, bad, "a point of the twist");
-        EVP_PKEY_free(bad);
-        bad = key_at(queries[i], c->name, &infinity);
-        refuse_peer(c, bad, "infinity");
-        EVP_PKEY_free(bad);
+    for (size_t i = 0; i < N_OF(queries); i++) {
+        for (size_t k = 0; k < N_OF(points); k++) {
+            EVP_PKEY *bad = key_at(queries[i], c->name, points[k].at);
+
+            refuse_peer(c, bad, points[k].what);
+            EVP_PKEY_free(bad);
+        }
     }
     EVP_PKEY_free(foreign);
 }

@@ -10,6 +10,7 @@
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 
+#include "tests/c/agree.h"
 #include "tests/c/stored_key.h"
 
 /* What P11::Fault puts into the token. */
@@ -104,24 +105,12 @@ static bool step_sign_ec(struct fault_run *r)
     return sign_with(r, KEY_EC);
 }
 
-static bool agree(EVP_PKEY *own, EVP_PKEY *other, OSSL_LIB_CTX *where,
-                  unsigned char *z, size_t *len)
-{
-    EVP_PKEY_CTX *c = EVP_PKEY_CTX_new_from_pkey(where, own, NULL);
-    bool good = c != NULL && EVP_PKEY_derive_init(c) == 1
-        && EVP_PKEY_derive_set_peer(c, other) == 1
-        && EVP_PKEY_derive(c, z, len) == 1;
-
-    EVP_PKEY_CTX_free(c);
-    return good;
-}
-
 static bool step_derive(struct fault_run *r)
 {
     unsigned char z[64];
     size_t len = sizeof(z);
 
-    if (!agree(r->key[KEY_EC], r->known->peer, r->ctx, z, &len)) {
+    if (!agree(r->ctx, r->key[KEY_EC], r->known->peer, z, &len)) {
         return false;
     }
     if (len != r->known->secret_len
@@ -291,7 +280,7 @@ bool fault_know(struct fault_known *known)
     known->pkcs1_len = sizeof(known->pkcs1);
     memset(known->message, 'm', sizeof(known->message));
     return known->peer != NULL
-        && agree(known->peer, known->public_key[KEY_EC], known->judge,
+        && agree(known->judge, known->peer, known->public_key[KEY_EC],
                  known->secret, &known->secret_len)
         && encrypt_rsa(known, RSA_PKCS1_OAEP_PADDING, known->oaep,
                        &known->oaep_len)

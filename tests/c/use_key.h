@@ -20,6 +20,7 @@
 #include <openssl/rsa.h>
 #include <openssl/ui.h>
 
+#include "tests/c/agree.h"
 #include "tests/c/stored_key.h"
 
 #define KEYS_MAX 64
@@ -388,18 +389,6 @@ static bool step_verify(struct worker *w, const struct step *s)
     sig[len - 1] ^= 1;
     return !verify(w, w->key[0].own, w->ctx, sig, len)
            || fail("a wrong signature is taken", "");
-}
-
-static bool agree(OSSL_LIB_CTX *where, EVP_PKEY *own, EVP_PKEY *peer,
-                  unsigned char *secret, size_t *len)
-{
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(where, own, NULL);
-    bool good = ctx != NULL && EVP_PKEY_derive_init(ctx) == 1
-                && EVP_PKEY_derive_set_peer(ctx, peer) == 1
-                && EVP_PKEY_derive(ctx, secret, len) == 1;
-
-    EVP_PKEY_CTX_free(ctx);
-    return good;
 }
 
 /* Key agreement with a key pair of software: both sides get the same. */
