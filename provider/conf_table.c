@@ -40,7 +40,8 @@ const struct prov_setting prov_settings[PROV_SETTINGS] = {
         "locks."),
     [PROV_SET_MAX_SESSIONS] = NUMBER("max-sessions", 0, UINT_MAX, "0",
         "At most so many sessions on a token; 0: as many as it grants. Who "
-        "finds none free waits."),
+        "finds none free waits. Calls through p11-kit's client are made one "
+        "after the other, however many sessions there are."),
     [PROV_SET_WAIT_MS] = NUMBER("wait-ms", 1, 3600000, "30000",
         "Milliseconds to wait at most for a session, a login or a token that "
         "is being restarted."),

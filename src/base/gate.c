@@ -348,10 +348,32 @@ static void guard_pipe(struct hsm_gate_frame *f)
         pthread_sigmask(SIG_BLOCK, &pipe_set, &f->old_mask) == 0;
 }
 
+/* Inside: who shuts the gate waits for those who wait here, too. */
+static void take_turn(struct hsm_gate_turn *t)
+{
+    hsm_lock(&t->lock);
+    while (!hsm_claim_take(&t->taken)) {
+        (void)hsm_wait(&t->lock, hsm_deadline(GATE_DEADLINE_MS));
+    }
+    hsm_unlock(&t->lock);
+}
+
+static void end_turn(struct hsm_gate_turn *t)
+{
+    hsm_lock(&t->lock);
+    t->taken.made_in = 0;
+    hsm_wake_one(&t->lock);
+    hsm_unlock(&t->lock);
+}
+
 /* What few modules need. A call by a worker cannot raise SIGPIPE here. */
 static void prepare(const struct hsm_gate_use *use, struct hsm_gate_frame *f)
 {
     my_use = use;
+    f->turn = use->turn;
+    if (f->turn != NULL) {
+        take_turn(f->turn);
+    }
     if (use->guard_sigpipe && use->limit_ms == 0) {
         guard_pipe(f);
     }
@@ -389,6 +411,7 @@ bool hsm_gate_enter(const struct hsm_gate_use *use, struct hsm_gate_frame *f)
     f->saved_errno = errno;
     f->entered = false;
     f->pipe_guarded = false;
+    f->turn = NULL;
     f->started_ns = 0;
     if (m == NULL
         || atomic_load_explicit(&m->inside, memory_order_relaxed)
@@ -446,6 +469,9 @@ hsm_rc hsm_gate_leave(struct hsm_gate_frame *f, CK_RV rv)
     }
     if (f->pipe_guarded) {
         unguard_pipe(f);
+    }
+    if (f->turn != NULL) {
+        end_turn(f->turn);
     }
     atomic_store_explicit(&my_mark->inside, false, memory_order_release);
     errno = f->saved_errno;

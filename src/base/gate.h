@@ -21,11 +21,20 @@
 #include <stdbool.h>
 
 #include "src/base/result.h"
+#include "src/base/sync.h"
+
+/* For a module that is to have one call at a time. The lock is not held over
+ * the call, so a fork does not wait for it; in a child it is nobody's turn. */
+struct hsm_gate_turn {
+    struct hsm_lock lock;
+    struct hsm_claim taken;     /* (lock) */
+};
 
 /* What a module's calls need; embedded in struct hsm_library. */
 struct hsm_gate_use {
     bool is_special;            /* one of the following is set */
     bool guard_sigpipe;
+    struct hsm_gate_turn *turn; /* NULL: calls may overlap */
     unsigned int limit_ms;      /* of a call; 0: none. See timed.h */
     const CK_FUNCTION_LIST *real;   /* the module's own; NULL without limit */
 };
@@ -35,6 +44,7 @@ struct hsm_gate_frame {
     const char *name;
     int saved_errno;
     void (*after)(void);
+    struct hsm_gate_turn *turn; /* of this call, or NULL */
     bool entered;
     bool pipe_guarded;
     bool pipe_was_pending;

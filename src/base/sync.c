@@ -95,6 +95,11 @@ void hsm_wake(struct hsm_lock *l)
     (void)pthread_cond_broadcast(&l->changed);
 }
 
+void hsm_wake_one(struct hsm_lock *l)
+{
+    (void)pthread_cond_signal(&l->changed);
+}
+
 void hsm_pause_ms(unsigned int ms)
 {
     struct timespec left = {

@@ -42,6 +42,7 @@ hsm_deadline_ms hsm_deadline(unsigned int in_ms);
  */
 bool hsm_wait(struct hsm_lock *l, hsm_deadline_ms deadline);
 void hsm_wake(struct hsm_lock *l);      /* lock held */
+void hsm_wake_one(struct hsm_lock *l);  /* likewise: all wait for the same */
 
 /* Sleeps with no lock held: between bounded retries. */
 void hsm_pause_ms(unsigned int ms);

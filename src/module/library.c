@@ -109,6 +109,7 @@ static bool same_text(const char *a, const char *b)
 
 static void free_library(struct hsm_library *lib)
 {
+    hsm_lock_destroy(&lib->turn.lock);
     hsm_lock_destroy(&lib->lock);
     free(lib->name);
     free(lib->path);
@@ -132,6 +133,7 @@ static struct hsm_library *new_library(const char *name, const char *path,
     lib->path = hsm_strdup(path);
     lib->init_args = init_args != NULL ? hsm_strdup(init_args) : NULL;
     hsm_lock_init(&lib->lock);
+    hsm_lock_init(&lib->turn.lock);
     atomic_init(&lib->ready_in, 0);
     atomic_init(&lib->generation, 0);
     if (lib->name == NULL || lib->path == NULL
@@ -324,7 +326,18 @@ static bool is_yes(enum hsm_tristate answer, bool otherwise)
 static void guard_sigpipe(struct hsm_library *lib, bool guard)
 {
     lib->gate.guard_sigpipe = guard;
-    lib->gate.is_special = guard || lib->gate.limit_ms != 0;
+    lib->gate.is_special =
+        guard || lib->gate.limit_ms != 0 || lib->gate.turn != NULL;
+}
+
+/* Where calls end after so long, one that does not come back loses no other;
+ * and it must not keep the others waiting. */
+static void take_turns(struct hsm_library *lib)
+{
+    if (lib->quirk->one_call && lib->gate.limit_ms == 0) {
+        lib->gate.turn = &lib->turn;
+        lib->gate.is_special = true;
+    }
 }
 
 /* Once a module: what it says of itself, and the exit handler. */
@@ -335,8 +348,9 @@ static hsm_rc introduce(struct hsm_library *lib,
         return HSM_OK;
     }
     TRY(hsm_call(lib, C_GetInfo, (&lib->info)));
-    lib->quirk = hsm_quirk_of(&lib->info);
+    lib->quirk = hsm_quirk_of(&lib->info, lib->path);
     guard_sigpipe(lib, is_yes(hooks->remote, lib->quirk->remote));
+    take_turns(lib);
     lib->close_at_exit =
         is_yes(hooks->close_at_exit, lib->gate.guard_sigpipe);
     hsm_gate_setup_exit(at_exit);

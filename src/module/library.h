@@ -28,6 +28,7 @@ struct hsm_library {
     const struct hsm_functions_3_0 *f3;     /* NULL below version 3 */
     CK_INFO info;               /* valid when ready */
     struct hsm_gate_use gate;
+    struct hsm_gate_turn turn;  /* used where a quirk row asks for it */
     const struct hsm_quirk *quirk;          /* never NULL once ready */
     struct hsm_lock lock;       /* guards all below, and the tokens' slots */
     /* "In which process": fork epoch + 1; 0: in none. */

@@ -268,15 +268,27 @@ static void check_quirks(void)
     const struct hsm_quirk *any;
 
     memset(&info, ' ', sizeof(info));
-    any = hsm_quirk_of(&info);
+    any = hsm_quirk_of(&info, "/usr/lib/any.so");
     ok(any != NULL && any->name != NULL && any->manufacturer[0] == '\0'
-       && any->description[0] == '\0' && !any->remote && !any->lengths_first,
+       && any->description[0] == '\0' && any->file[0] == '\0'
+       && !any->remote && !any->one_call && !any->lengths_first,
        "a module that nobody knows has no quirk");
-    memcpy(info.manufacturerID, "SoftHSM", 7);
-    ok(hsm_quirk_of(&info) != any && hsm_quirk_of(&info)->login_race
-       && hsm_quirk_of(&info)->start_race, "SoftHSM is known");
+    ok(hsm_quirk_of(&info, "/p11-kit-client/any.so") == any,
+       "the file's name is asked for, not its folder's");
+    ok(hsm_quirk_of(&info, "p11-kit-client.so")->one_call
+       && hsm_quirk_of(&info, "/usr/lib/p11-kit-client.so")->remote,
+       "p11-kit's client is known by its file");
+    memcpy(info.manufacturerID, "PKCS#11 Kit", 11);
+    ok(hsm_quirk_of(&info, "/usr/lib/p11-kit-client.so")->one_call
+       && !hsm_quirk_of(&info, "/usr/lib/p11-kit-proxy.so")->one_call,
+       "p11-kit's proxy is not taken for its client");
+    memcpy(info.manufacturerID, "SoftHSM    ", 11);
+    ok(hsm_quirk_of(&info, "any.so") != any
+       && hsm_quirk_of(&info, "any.so")->login_race
+       && hsm_quirk_of(&info, "any.so")->start_race, "SoftHSM is known");
     memcpy(info.manufacturerID, "IBM    ", 7);
-    ok(hsm_quirk_of(&info)->start_race && !hsm_quirk_of(&info)->login_race,
+    ok(hsm_quirk_of(&info, "any.so")->start_race
+       && !hsm_quirk_of(&info, "any.so")->login_race,
        "openCryptoki is known");
 }
 

@@ -28,12 +28,6 @@ my $reference = reference($token, $token->uri(object => 'ec'), 'ref');
 my %how = (env => $token->conf_env);
 my $uri = $token->uri(object => 'ec', type => 'private');
 
-# Under load, one call at a time: a server that ends between the two parts of an
-# answer leaves all other threads inside p11-kit's client, where they wait for
-# ever (seen with 0.24).
-my %in_turn = (env => $token->conf_env(file => 'in_turn.cnf',
-    settings => { 'pkcs11-module-max-sessions' => 1 }));
-
 # ---- between two operations ----
 
 {
@@ -102,10 +96,12 @@ for my $by ('URI', 'reference') {
 # ---- under load ----
 
 # What an outage may cost: every attempt that falls into it, and those of the
-# threads that were under way when it began or ended.
+# threads that were under way when it began or ended. Calls of p11-kit's client
+# do not overlap (src/module/quirk.c): else a server that ends between the two
+# parts of an answer leaves its other threads waiting for ever.
 sub under_load {
     my ($name, $outage) = @_;
-    my $app = P11::Outage->ready(\%in_turn, $uri, $name);
+    my $app = P11::Outage->ready(\%how, $uri, $name);
     $app->done("$name: $threads threads", "threads $threads");
     sleep 0.5;
     my $before = $app->tell('count');
@@ -167,15 +163,16 @@ under_load('frozen under load for 2 s', sub {
     my $during = judge($app, 'frozen under load');
     is($during->{bad}, 0, 'frozen under load: nothing is lost');
 });
-under_load('killed five times under load', sub {
+my $kills = $ENV{P11_LONG} ? 40 : 5;
+under_load("killed $kills times under load", sub {
     my ($app) = @_;
-    for (1 .. 5) {
+    for (1 .. $kills) {
         $token->kill;
         sleep 0.1;
         $token->start;
         sleep 0.3;
     }
-    judge($app, 'killed five times under load');
+    judge($app, "killed $kills times under load");
 });
 
 done_testing();

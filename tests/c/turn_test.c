@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One call at a time, where a module is to have that: across threads, forks and
+ * calls that do not return. The module is here. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "src/base/gate.h"
+#include "tests/c/child.h"
+#include "tests/c/tap.h"
+
+#define THREADS 8
+#define CALLS 50
+#define ALL_CALLS (1LL * THREADS * CALLS)
+
+static CK_FUNCTION_LIST functions;
+static struct hsm_gate_turn turn;
+static struct {
+    struct hsm_gate_use gate;
+    CK_FUNCTION_LIST *f;
+} module = { .f = &functions };
+
+static atomic_int inside, most, stuck;
+
+/* The module's function: "stays" is a call that does not return by itself. */
+static CK_RV seed(CK_SESSION_HANDLE s, CK_BYTE *stays, CK_ULONG n)
+{
+    int now = atomic_fetch_add(&inside, 1) + 1;
+
+    (void)s;
+    (void)n;
+    if (now > atomic_load(&most)) {
+        atomic_store(&most, now);
+    }
+    usleep(200);
+    if (stays != NULL) {
+        atomic_store(&stuck, 1);
+        while (atomic_load(&stuck) != 0) {
+            usleep(1000);
+        }
+    }
+    (void)atomic_fetch_sub(&inside, 1);
+    return CKR_OK;
+}
+
+static bool call(CK_BYTE *stays)
+{
+    return hsm_ok(hsm_call(&module, C_SeedRandom, (1, stays, 0)));
+}
+
+static void *calls(void *arg)
+{
+    atomic_int *good = arg;
+
+    for (int i = 0; i < CALLS; i++) {
+        (void)atomic_fetch_add(good, call(NULL) ? 1 : 0);
+    }
+    return NULL;
+}
+
+static void *stays(void *arg)
+{
+    static CK_BYTE here;
+
+    (void)arg;
+    (void)call(&here);
+    return NULL;
+}
+
+static int in_threads(void (*meanwhile)(void))
+{
+    pthread_t thread[THREADS];
+    atomic_int good = 0;
+
+    atomic_store(&most, 0);
+    for (int i = 0; i < THREADS; i++) {
+        (void)pthread_create(&thread[i], NULL, calls, &good);
+    }
+    meanwhile();
+    for (int i = 0; i < THREADS; i++) {
+        (void)pthread_join(thread[i], NULL);
+    }
+    return atomic_load(&good);
+}
+
+static void nothing(void)
+{
+}
+
+static bool calls_in_child(void)
+{
+    bool good;
+
+    alarm(20);
+    /* Whoever was inside has no thread here. */
+    atomic_store(&inside, 0);
+    good = in_threads(nothing) == ALL_CALLS;
+    return good && atomic_load(&most) == 1;
+}
+
+static void fork_some(void)
+{
+    int good = 0;
+
+    for (int i = 0; i < 5; i++) {
+        good += in_child(calls_in_child) ? 1 : 0;
+    }
+    is_int(good, 5, "children call while their parent's threads do");
+}
+
+/* A server that is frozen: the child has a connection of its own. */
+static void test_stuck(void)
+{
+    pthread_t thread;
+
+    (void)pthread_create(&thread, NULL, stays, NULL);
+    while (atomic_load(&stuck) == 0) {
+        usleep(1000);
+    }
+    ok(in_child(calls_in_child), "a child calls while a call stays");
+    atomic_store(&stuck, 0);
+    (void)pthread_join(thread, NULL);
+    ok(call(NULL), "then its parent does, too");
+}
+
+int main(void)
+{
+    functions.C_SeedRandom = seed;
+    hsm_gate_setup();
+    hsm_lock_init(&turn.lock);
+    is_int(in_threads(nothing), ALL_CALLS, "calls that may overlap");
+    ok(atomic_load(&most) > 1, "… do");
+    module.gate.turn = &turn;
+    module.gate.is_special = true;
+    is_int(in_threads(nothing), ALL_CALLS, "calls in turn");
+    is_int(atomic_load(&most), 1, "… do not");
+    is_int(in_threads(fork_some), ALL_CALLS, "calls around forks");
+    is_int(atomic_load(&most), 1, "… do not overlap");
+    test_stuck();
+    hsm_lock_destroy(&turn.lock);
+    return tap_done();
+}
