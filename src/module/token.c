@@ -365,6 +365,7 @@ void hsm_token_void_locked(struct hsm_token *tok)
     (void)atomic_fetch_add(&tok->epoch, 1u);
     tok->pool.open = 0;
     tok->pool.n_parked = 0;
+    tok->pool.keys = 0;
     tok->pool.limit = 0;
     tok->pool.shrunk_until = 0;
     tok->login.logged_in = false;

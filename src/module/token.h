@@ -32,7 +32,7 @@ struct hsm_pool {
     struct hsm_session *idle;   /* last in, first out */
     struct hsm_session *parked; /* dirty, but homes: not to be taken */
     unsigned int n_parked;      /* of this epoch */
-    unsigned int homes;         /* objects that live in sessions */
+    unsigned int keys;          /* that live in sessions of this epoch only */
     unsigned int open;          /* all of this epoch, also taken */
     unsigned int limit;         /* 0: to be found out */
     unsigned int shrunk_from;   /* the limit, before the token refused one */

@@ -80,7 +80,7 @@ static void note(struct hsm_key *k, struct hsm_session *s, hsm_rc rc,
     struct hsm_session *before = NULL;
 
     if (hsm_ok(rc)) {
-        hsm_session_home_get(s);
+        hsm_session_home_get(s, HSM_TENANT_COPY);
     }
     hsm_lock(&k->lock);
     if (hsm_ok(rc)) {
@@ -91,7 +91,7 @@ static void note(struct hsm_key *k, struct hsm_session *s, hsm_rc rc,
         k->copy.refused_in = s->epoch;
     }
     hsm_unlock(&k->lock);
-    hsm_session_home_put(before);
+    hsm_session_home_put(before, HSM_TENANT_COPY);
 }
 
 CK_OBJECT_HANDLE hsm_key_copy_make(struct hsm_key *k, struct hsm_session *s,
@@ -137,7 +137,7 @@ static bool forget(struct hsm_key *k, CK_OBJECT_HANDLE h, bool useless)
         k->copy.useless = useless;
     }
     hsm_unlock(&k->lock);
-    hsm_session_home_put(home);
+    hsm_session_home_put(home, HSM_TENANT_COPY);
     return home != NULL;
 }
 
@@ -185,13 +185,13 @@ void hsm_key_copy_end(struct hsm_key *k)
 {
     if (k->copy.home != NULL) {
         destroy_last(k);
-        hsm_session_home_put(k->copy.home);
+        hsm_session_home_put(k->copy.home, HSM_TENANT_COPY);
     }
-    hsm_session_home_put(k->home);
+    hsm_session_home_put(k->home, HSM_TENANT_KEY);
 }
 
 void hsm_key_live_in(struct hsm_key *k, struct hsm_session *s)
 {
-    hsm_session_home_get(s);
+    hsm_session_home_get(s, HSM_TENANT_KEY);
     k->home = s;
 }

@@ -387,7 +387,16 @@ static bool unpark(struct hsm_session *s)
     return true;
 }
 
-void hsm_session_home_put(struct hsm_session *s)
+/* One that is nowhere else. A session that was closed has none. Locked. */
+static void forget_key(struct hsm_session *s)
+{
+    if (s->keys > 0) {
+        s->keys--;
+        s->tok->pool.keys -= hsm_session_is_current(s) ? 1 : 0;
+    }
+}
+
+void hsm_session_home_put(struct hsm_session *s, enum hsm_tenant what)
 {
     bool parked = false;
     bool closed = false;
@@ -398,7 +407,9 @@ void hsm_session_home_put(struct hsm_session *s)
     }
     tok = s->tok;
     hsm_lock(&tok->lock);
-    tok->pool.homes--;
+    if (what == HSM_TENANT_KEY) {
+        forget_key(s);
+    }
     if (--s->homes == 0) {
         parked = unpark(s);
         closed = atomic_load(&s->closed);
@@ -472,6 +483,19 @@ bool hsm_pool_may_restart(struct hsm_library *lib)
         hsm_unlock(&tok->lock);
     }
     return idle;
+}
+
+bool hsm_pool_has_keys(struct hsm_library *lib)
+{
+    unsigned int keys = 0;
+
+    for (struct hsm_token *tok = hsm_token_first(lib); tok != NULL;
+         tok = hsm_token_next(tok)) {
+        hsm_lock(&tok->lock);
+        keys += is_settled(tok) ? tok->pool.keys : 0;
+        hsm_unlock(&tok->lock);
+    }
+    return keys > 0;
 }
 
 /* One that nobody has taken, of whichever kind; NULL: there is none. */

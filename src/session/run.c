@@ -168,20 +168,6 @@ static bool find_left_out(const struct hsm_run *run, const struct attempt *a)
     return may_be_left_out(run) && rc.rv != HSM_E_DEAD;
 }
 
-/* Objects that a new start would take away for good. */
-static bool has_homes(struct hsm_library *lib)
-{
-    unsigned int homes = 0;
-
-    for (struct hsm_token *tok = hsm_token_first(lib); tok != NULL;
-         tok = hsm_token_next(tok)) {
-        hsm_lock(&tok->lock);
-        homes += tok->pool.homes;
-        hsm_unlock(&tok->lock);
-    }
-    return homes > 0;
-}
-
 static bool may_restart_for_key(struct hsm_token *tok)
 {
     bool may;
@@ -205,7 +191,7 @@ static bool look_again(const struct hsm_run *run, const struct attempt *a)
         return false;
     }
     if (a->missing && a->tries == TRIES_BEFORE_RESTART
-        && hsm_library_is_ours(lib) && !has_homes(lib)
+        && hsm_library_is_ours(lib) && !hsm_pool_has_keys(lib)
         && may_restart_for_key(run->tok)) {
         void_epoch(run->tok, a->epoch);
         (void)hsm_ok(hsm_context_restart(run->ctx, lib, a->generation));

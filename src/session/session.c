@@ -57,6 +57,10 @@ void hsm_session_close(struct hsm_session *s)
     hsm_lock(&tok->lock);
     atomic_store(&s->closed, true);
     s->homes++;
+    if (hsm_session_is_current(s)) {
+        tok->pool.keys -= s->keys;
+    }
+    s->keys = 0;
     hsm_unlock(&tok->lock);
     /* What another process opened, or the module's former life, is not ours
      * to close; its handle may by now be somebody else's. */
@@ -73,11 +77,14 @@ void hsm_session_close(struct hsm_session *s)
     }
 }
 
-void hsm_session_home_get(struct hsm_session *s)
+void hsm_session_home_get(struct hsm_session *s, enum hsm_tenant what)
 {
     hsm_lock(&s->tok->lock);
     s->homes++;
-    s->tok->pool.homes++;
+    if (what == HSM_TENANT_KEY) {
+        s->keys++;
+        s->tok->pool.keys += hsm_session_is_current(s) ? 1 : 0;
+    }
     hsm_unlock(&s->tok->lock);
 }
 

@@ -24,9 +24,10 @@ struct hsm_session {
     bool dirty;
     bool acting;                /* see run.h */
     bool acted;                 /* likewise */
-    unsigned int homes;         /* (lock of the token) see below */
-    atomic_bool closed;         /* only its homes keep the memory */
     bool missing;               /* likewise */
+    unsigned int homes;         /* (lock of the token) see below */
+    unsigned int keys;          /* of these, tenants that are no copies */
+    atomic_bool closed;         /* only its homes keep the memory */
     struct hsm_session *next;   /* in the pool */
 };
 
@@ -67,10 +68,12 @@ static inline void hsm_session_putp(struct hsm_session **s)
  * A session object dies with the session that made it: that is its home, and
  * is not closed for being dirty while it is one (unless the token has no other
  * session). Counted; who counts keeps the pointer valid, not the session open.
+ * A copy can be made again, a key that is nowhere else cannot.
  */
-void hsm_session_home_get(struct hsm_session *s);
+enum hsm_tenant { HSM_TENANT_COPY, HSM_TENANT_KEY };
+void hsm_session_home_get(struct hsm_session *s, enum hsm_tenant what);
 /* NULL is allowed. */
-void hsm_session_home_put(struct hsm_session *s);
+void hsm_session_home_put(struct hsm_session *s, enum hsm_tenant what);
 /* What was made in it is still there, for all that we did. */
 bool hsm_session_home_stands(const struct hsm_session *s);
 
@@ -80,6 +83,8 @@ bool hsm_session_home_stands(const struct hsm_session *s);
  * openCryptoki one that another process is just starting to use). Of a remote
  * one no token is seen: it was started while its server was away. */
 bool hsm_pool_may_restart(struct hsm_library *lib);
+/* A new start would take keys away for good. */
+bool hsm_pool_has_keys(struct hsm_library *lib);
 /* Closes idle sessions of all of a library's tokens: at exit. */
 void hsm_pool_close_idle(struct hsm_library *lib);
 

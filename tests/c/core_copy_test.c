@@ -291,6 +291,71 @@ static void test_session_keys(void)
     }
 }
 
+/* ---- what a new start of the module would take away ---- */
+
+/* What else is in sessions while a key is missed. */
+struct beside {
+    const char *name;
+    bool key;                   /* one that is nowhere else */
+    bool lost;                  /* its session is void by then */
+    long long starts;
+};
+
+static void tell(const char *command)
+{
+    const char *text = getenv(command);
+
+    if (text == NULL || system(text) != 0) {
+        diag("%s: %s", command, text != NULL ? text : "is not set");
+        exit(99);
+    }
+}
+
+static bool miss_a_key(void *arg)
+{
+    const struct beside *b = arg;
+    struct hsm_context *ctx = open_with(HSM_YES, 0);
+    struct hsm_key *copied = core_key(ctx, RSA_URI);
+    struct hsm_key *missed = core_key(ctx, RSA_URI);
+    struct hsm_key *fleeting = b->key ? make_session_key(ctx) : NULL;
+    unsigned char sig[SIG_BYTES];
+    bool good = missed != NULL && (fleeting != NULL) == b->key;
+
+    if (b->lost) {
+        hsm_token_void(hsm_key_token(missed));
+    }
+    good = signs(copied, 1) && good;
+    tell("P11_NO_KEY");
+    good = core_sign(missed, 1, sig).rv == HSM_E_NO_KEY && good;
+    tell("P11_SAME_KEY");
+    good = signs(copied, 1) && signs(missed, 1) && good;
+    hsm_key_put(fleeting);
+    hsm_key_put(missed);
+    hsm_key_put(copied);
+    hsm_context_put(ctx);
+    return good;
+}
+
+/* SoftHSM must be started anew to see again what it missed once. */
+static void test_starts(void)
+{
+    static const struct beside rows_beside[] = {
+        { "a copy, which can be made again", false, false, 2 },
+        { "a key that is nowhere else", true, false, 1 },
+        { "such a key, which is lost already", true, true, 2 },
+    };
+    struct calls before, c;
+
+    for (size_t i = 0; i < sizeof(rows_beside) / sizeof(rows_beside[0]); i++) {
+        struct beside b = rows_beside[i];
+
+        core_count_begin(&before);
+        ok(core_in_child(miss_a_key, &b), "a key is missed beside %s", b.name);
+        core_count_end(&before, &c);
+        is_int(calls_of(&c, "C_Initialize"), b.starts, "%s: starts", b.name);
+    }
+}
+
 /* What all signatures are to be. */
 static bool make_reference(void *arg)
 {
@@ -332,5 +397,6 @@ int main(void)
     test_rows();
     test_users();
     test_session_keys();
+    test_starts();
     return tap_done();
 }
