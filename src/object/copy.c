@@ -103,6 +103,7 @@ CK_OBJECT_HANDLE hsm_key_copy_make(struct hsm_key *k, struct hsm_session *s,
     if (!claim(k, s)) {
         return stored;
     }
+    hsm_session_tidy(s);
     rc = make(s, stored, &h);
     note(k, s, rc, h);
     hsm_claim_drop(&k->copy.making, &k->lock);
@@ -165,20 +166,26 @@ void hsm_key_copy_useless(struct hsm_key *k, struct hsm_session *s,
     }
 }
 
+/* Freeing a key waits for nobody: while all sessions are in use, the copy is
+ * left in its home. */
 static void destroy_last(struct hsm_key *k)
 {
     hsm_autop(hsm_session) s = NULL;
-    hsm_rc rc;
 
     if (hsm_gate_is_dead() || hsm_gate_is_inside()
         || !hsm_session_home_stands(k->copy.home)) {
         return;
     }
-    rc = hsm_pool_take(k->ctx, k->tok, HSM_RO, &s);
-    if (hsm_ok(rc) && hsm_session_home_stands(k->copy.home)) {
+    s = hsm_pool_take_idle(k->tok);
+    if (s == NULL) {
+        hsm_session_leave(k->copy.home, k->copy.h);
+        return;
+    }
+    hsm_session_tidy(s);
+    if (s->epoch == k->copy.home->epoch
+        && hsm_session_home_stands(k->copy.home)) {
         destroy(s, k->copy.h);
     }
-    hsm_detail_clear();
 }
 
 void hsm_key_copy_end(struct hsm_key *k)

@@ -312,6 +312,24 @@ hsm_rc hsm_pool_take(struct hsm_context *ctx, struct hsm_token *tok,
     return HSM_OK;
 }
 
+struct hsm_session *hsm_pool_take_idle(struct hsm_token *tok)
+{
+    struct hsm_session **at = &tok->pool.idle;
+    struct hsm_session *s;
+
+    hsm_lock(&tok->lock);
+    while (*at != NULL && !hsm_session_is_current(*at)) {
+        at = &(*at)->next;
+    }
+    s = *at;
+    if (s != NULL) {
+        *at = s->next;
+        s->next = NULL;
+    }
+    hsm_unlock(&tok->lock);
+    return s;
+}
+
 /* One of its calls timed out: another one may do so too. */
 static bool is_module_stuck(const struct hsm_library *lib)
 {
@@ -418,7 +436,7 @@ void hsm_session_home_put(struct hsm_session *s, enum hsm_tenant what)
     if (parked) {
         drop(s);
     } else if (closed) {
-        free(s);
+        hsm_session_free(s);
     }
 }
 

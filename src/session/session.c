@@ -33,6 +33,17 @@ hsm_rc hsm_session_open(struct hsm_token *tok, enum hsm_session_kind kind,
     return HSM_OK;
 }
 
+void hsm_session_free(struct hsm_session *s)
+{
+    while (s->left != NULL) {
+        struct hsm_leftover *next = s->left->next;
+
+        free(s->left);
+        s->left = next;
+    }
+    free(s);
+}
+
 bool hsm_session_is_current(const struct hsm_session *s)
 {
     return s->epoch == hsm_token_epoch(s->tok)
@@ -73,7 +84,7 @@ void hsm_session_close(struct hsm_session *s)
     is_home = --s->homes > 0;
     hsm_unlock(&tok->lock);
     if (!is_home) {
-        free(s);
+        hsm_session_free(s);
     }
 }
 
@@ -92,4 +103,45 @@ bool hsm_session_home_stands(const struct hsm_session *s)
 {
     return !atomic_load(&s->closed) && hsm_session_is_current(s)
         && hsm_session_is_alive(s);
+}
+
+void hsm_session_leave(struct hsm_session *home, CK_OBJECT_HANDLE h)
+{
+    struct hsm_leftover *one = hsm_zalloc(sizeof(*one));
+
+    if (one == NULL) {
+        return;
+    }
+    one->h = h;
+    hsm_lock(&home->tok->lock);
+    one->next = home->left;
+    home->left = one;
+    hsm_unlock(&home->tok->lock);
+}
+
+static struct hsm_leftover *pop_left(struct hsm_session *s)
+{
+    struct hsm_leftover *one;
+
+    hsm_lock(&s->tok->lock);
+    one = s->left;
+    if (one != NULL) {
+        s->left = one->next;
+    }
+    hsm_unlock(&s->tok->lock);
+    return one;
+}
+
+void hsm_session_tidy(struct hsm_session *s)
+{
+    struct hsm_leftover *one = pop_left(s);
+
+    while (one != NULL) {
+        hsm_rc rc = hsm_session_call(s, C_DestroyObject, (s->h, one->h));
+
+        (void)rc;               /* it goes with the session */
+        hsm_detail_clear();
+        free(one);
+        one = pop_left(s);
+    }
 }

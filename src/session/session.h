@@ -14,6 +14,12 @@
 #include "src/module/context.h"
 #include "src/module/token.h"
 
+/* An object that is nobody's any more. */
+struct hsm_leftover {
+    CK_OBJECT_HANDLE h;
+    struct hsm_leftover *next;
+};
+
 struct hsm_session {
     struct hsm_token *tok;
     CK_SESSION_HANDLE h;
@@ -28,6 +34,7 @@ struct hsm_session {
     unsigned int homes;         /* (lock of the token) see below */
     unsigned int keys;          /* of these, tenants that are no copies */
     atomic_bool closed;         /* only its homes keep the memory */
+    struct hsm_leftover *left;  /* (lock of the token) made here */
     struct hsm_session *next;   /* in the pool */
 };
 
@@ -55,6 +62,9 @@ HSM_CHECKED hsm_rc hsm_pool_take(struct hsm_context *ctx,
                                  struct hsm_token *tok,
                                  enum hsm_session_kind kind,
                                  struct hsm_session **out);
+/* One that is idle, of the token's present epoch, without waiting and without a
+ * call; NULL: there is none. */
+struct hsm_session *hsm_pool_take_idle(struct hsm_token *tok);
 /* Gives it back. NULL is allowed. Closes it when it is dirty or stale. */
 void hsm_pool_put(struct hsm_session *s);
 
@@ -76,6 +86,11 @@ void hsm_session_home_get(struct hsm_session *s, enum hsm_tenant what);
 void hsm_session_home_put(struct hsm_session *s, enum hsm_tenant what);
 /* What was made in it is still there, for all that we did. */
 bool hsm_session_home_stands(const struct hsm_session *s);
+/* Leaves an object that cannot be destroyed just now to who tidies up in its
+ * home; it goes with the session at the latest. */
+void hsm_session_leave(struct hsm_session *home, CK_OBJECT_HANDLE h);
+/* Destroys what was left in this session, which the caller has taken. */
+void hsm_session_tidy(struct hsm_session *s);
 
 /* No session is open that a new start would close, the library is ours, and
  * starting it anew may show a token that is missing (SoftHSM leaves one out for

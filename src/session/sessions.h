@@ -11,6 +11,8 @@
 HSM_CHECKED hsm_rc hsm_session_open(struct hsm_token *tok,
                                     enum hsm_session_kind kind,
                                     struct hsm_session **out);
+/* The memory alone. */
+void hsm_session_free(struct hsm_session *s);
 /* Of this process, and of the token's present epoch. */
 bool hsm_session_is_current(const struct hsm_session *s);
 /* C_CloseSession where that is still right; frees it, unless it is a home: then

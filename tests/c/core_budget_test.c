@@ -155,31 +155,15 @@ static void test_fork(struct hsm_key *key)
 }
 
 /* Commands of the recipe's, which replace the key on the token. */
-static void replace(const char *name)
-{
-    const char *command = getenv(name);
-    pid_t child = command != NULL ? fork() : -1;
-    int status = -1;
-
-    if (child == 0) {
-        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
-        _exit(127);
-    }
-    if (child < 0 || waitpid(child, &status, 0) != child || status != 0) {
-        diag("%s failed", name);
-        exit(99);
-    }
-}
-
 static void test_replaced(struct hsm_key *key)
 {
     unsigned char sig[SIG_BYTES];
     struct calls before, c;
     hsm_rc rc;
 
-    replace("P11_SAME_KEY");
+    core_tell("P11_SAME_KEY");
     ok(sign_once(key), "deleted and imported anew: it is found again");
-    replace("P11_OTHER_KEY");
+    core_tell("P11_OTHER_KEY");
     core_count_begin(&before);
     rc = core_sign(key, 1, sig);
     core_count_end(&before, &c);
@@ -187,11 +171,11 @@ static void test_replaced(struct hsm_key *key)
            "another key of that name is refused");
     is_int(calls_of(&c, "C_Sign"), 0, "and does not sign");
     ok(!core_in_child(sign_once, key), "nor in a child");
-    replace("P11_NO_KEY");
+    core_tell("P11_NO_KEY");
     rc = core_sign(key, 1, sig);
     is_str(hsm_ckr_row(rc.rv)->name, hsm_ckr_row(HSM_E_NO_KEY)->name,
            "a key that is deleted is missed");
-    replace("P11_SAME_KEY");
+    core_tell("P11_SAME_KEY");
     ok(sign_once(key), "and found when it is there once more");
 }
 

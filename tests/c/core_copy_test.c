@@ -291,6 +291,52 @@ static void test_session_keys(void)
     }
 }
 
+/* ---- a key that is freed while all sessions are in use ---- */
+
+static bool free_meanwhile(void *arg)
+{
+    unsigned int limit = *(unsigned int *)arg;
+    struct hsm_context *ctx = open_with(HSM_YES, limit);
+    struct hsm_key *one = core_key(ctx, RSA_URI);
+    struct hsm_key *other = core_key(ctx, RSA_URI);
+    struct hsm_session *s = NULL;
+    bool good = signs(one, 1)
+        && hsm_ok(hsm_pool_take(ctx, hsm_key_token(one), HSM_RO, &s));
+    uint64_t began = hsm_now_ms();
+
+    hsm_key_put(one);
+    if (hsm_now_ms() - began > 3000) {
+        diag("freeing took %llu ms",
+             (unsigned long long)(hsm_now_ms() - began));
+        good = false;
+    }
+    hsm_pool_put(s);
+    good = signs(other, 2) && count_keys(ctx, RSA_URI) == 1 && good;
+    hsm_key_put(other);
+    hsm_context_put(ctx);
+    return good;
+}
+
+static void test_freeing(void)
+{
+    static const unsigned int limits[] = { 1, 2, 0 };
+
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        unsigned int limit = limits[i];
+        struct calls before, c;
+
+        core_count_begin(&before);
+        ok(core_in_child(free_meanwhile, &limit),
+           "max-sessions %u: a key is freed while its copy's home is in use",
+           limit);
+        core_count_end(&before, &c);
+        is_int(calls_of(&c, "C_CopyObject"), 2, "copies");
+        is_int(calls_of(&c, "C_DestroyObject"), 2, "all destroyed");
+        is_int(calls_of(&c, "C_OpenSession"), 1, "no session for that");
+        is_int(calls_of(&c, "C_CloseSession"), 0, "none is closed for it");
+    }
+}
+
 /* ---- what a new start of the module would take away ---- */
 
 /* What else is in sessions while a key is missed. */
@@ -300,16 +346,6 @@ struct beside {
     bool lost;                  /* its session is void by then */
     long long starts;
 };
-
-static void tell(const char *command)
-{
-    const char *text = getenv(command);
-
-    if (text == NULL || system(text) != 0) {
-        diag("%s: %s", command, text != NULL ? text : "is not set");
-        exit(99);
-    }
-}
 
 static bool miss_a_key(void *arg)
 {
@@ -325,9 +361,9 @@ static bool miss_a_key(void *arg)
         hsm_token_void(hsm_key_token(missed));
     }
     good = signs(copied, 1) && good;
-    tell("P11_NO_KEY");
+    core_tell("P11_NO_KEY");
     good = core_sign(missed, 1, sig).rv == HSM_E_NO_KEY && good;
-    tell("P11_SAME_KEY");
+    core_tell("P11_SAME_KEY");
     good = signs(copied, 1) && signs(missed, 1) && good;
     hsm_key_put(fleeting);
     hsm_key_put(missed);
@@ -397,6 +433,7 @@ int main(void)
     test_rows();
     test_users();
     test_session_keys();
+    test_freeing();
     test_starts();
     return tap_done();
 }
