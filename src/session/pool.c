@@ -42,15 +42,18 @@ static bool is_settled(const struct hsm_token *tok)
         && hsm_library_is_ready(tok->lib);
 }
 
-/* Brings the library up and finds the token in it, where that is due. */
+/* Brings the library up and finds the token in it, where that is due. It may
+ * be made void meanwhile: then what was found out is not noted. */
 static hsm_rc settle(struct hsm_context *ctx, struct hsm_token *tok)
 {
     unsigned int generation = 0;
     unsigned int limit;
+    unsigned int epoch;
     bool settled;
     bool limited;
 
     hsm_lock(&tok->lock);
+    epoch = hsm_token_epoch(tok);
     settled = is_settled(tok);
     limited = tok->pool.limit > 0;
     hsm_unlock(&tok->lock);
@@ -71,8 +74,11 @@ static hsm_rc settle(struct hsm_context *ctx, struct hsm_token *tok)
         hsm_token_void_locked(tok);
         tok->generation = generation;
         tok->fork_epoch = hsm_fork_epoch();
+        epoch = hsm_token_epoch(tok);
     }
-    tok->pool.limit = limit;
+    if (epoch == hsm_token_epoch(tok) && tok->pool.limit == 0) {
+        tok->pool.limit = limit;
+    }
     hsm_unlock(&tok->lock);
     return HSM_OK;
 }
@@ -165,12 +171,16 @@ static struct hsm_session *pop_parked(struct hsm_token *tok)
     return s;
 }
 
-enum step { STEP_HAVE, STEP_OPEN, STEP_CLOSE_FIRST, STEP_WAIT };
+enum step { STEP_SETTLE, STEP_HAVE, STEP_OPEN, STEP_CLOSE_FIRST, STEP_WAIT };
 
 /* What to do next for a session. *s: the session, or the one to close. */
 static enum step next_step(struct hsm_token *tok, enum hsm_session_kind kind,
                            struct hsm_session **s)
 {
+    /* Made void, or the module started anew, since it was settled. */
+    if (!is_settled(tok) || tok->pool.limit == 0) {
+        return STEP_SETTLE;
+    }
     *s = pop(tok, kind, false);
     if (*s != NULL) {
         return STEP_HAVE;
@@ -246,18 +256,17 @@ static hsm_rc open_claimed(struct hsm_token *tok, enum hsm_session_kind kind,
     return rc;
 }
 
-/* True when the sessions that are open can be waited for. */
-static bool is_worth_waiting(struct hsm_token *tok, hsm_rc rc)
+/* Why none was opened passes: the sessions that are open can be waited for, or
+ * the module was just started anew. */
+static bool may_go_on(struct hsm_token *tok, hsm_rc rc)
 {
-    bool worth;
+    bool may;
 
-    if (!is_full(rc)) {
-        return false;
-    }
     hsm_lock(&tok->lock);
-    worth = tok->pool.open > 0;
+    may = is_full(rc) ? tok->pool.open > 0
+        : rc.rv == CKR_SESSION_HANDLE_INVALID && !is_settled(tok);
     hsm_unlock(&tok->lock);
-    return worth;
+    return may;
 }
 
 static hsm_rc timed_out(const struct hsm_context *ctx, struct hsm_token *tok)
@@ -280,7 +289,7 @@ hsm_rc hsm_pool_take(struct hsm_context *ctx, struct hsm_token *tok,
         hsm_deadline(hsm_context_settings(ctx)->wait_ms);
     struct hsm_session *stale;
     struct hsm_session *s = NULL;
-    enum step step = STEP_WAIT;
+    enum step step = STEP_SETTLE;
     bool in_time = true;
 
     (void)pthread_once(&exit_once, setup_exit);
@@ -299,12 +308,12 @@ hsm_rc hsm_pool_take(struct hsm_context *ctx, struct hsm_token *tok,
         } else if (step == STEP_OPEN) {
             hsm_rc rc = open_claimed(tok, kind, &s);
 
-            step = hsm_ok(rc) ? STEP_HAVE : STEP_WAIT;
-            if (!hsm_ok(rc) && !is_worth_waiting(tok, rc)) {
+            step = hsm_ok(rc) ? STEP_HAVE : STEP_SETTLE;
+            if (!hsm_ok(rc) && !may_go_on(tok, rc)) {
                 return rc;
             }
         }
-        if (!in_time) {
+        if (!in_time || (step != STEP_HAVE && hsm_now_ms() >= deadline)) {
             return timed_out(ctx, tok);
         }
     }

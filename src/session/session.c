@@ -19,12 +19,16 @@ hsm_rc hsm_session_open(struct hsm_token *tok, enum hsm_session_kind kind,
     }
     s->tok = tok;
     s->rw = kind == HSM_RW;
-    s->generation = hsm_library_generation(tok->lib);
-    s->fork_epoch = hsm_fork_epoch();
+    /* What the epoch belongs to. In any other life of the module, what is known
+     * of the token is not true of the session: it is not opened then. */
+    hsm_lock(&tok->lock);
+    s->generation = tok->generation;
+    s->fork_epoch = tok->fork_epoch;
     s->epoch = hsm_token_epoch(tok);
+    hsm_unlock(&tok->lock);
     atomic_init(&s->closed, false);
-    rc = hsm_call(tok->lib, C_OpenSession,
-                  (hsm_token_slot(tok), flags, NULL, NULL, &s->h));
+    rc = hsm_session_call(s, C_OpenSession,
+                          (hsm_token_slot(tok), flags, NULL, NULL, &s->h));
     if (!hsm_ok(rc)) {
         free(s);
         return rc;

@@ -183,6 +183,103 @@ static void test_dirty(unsigned int limit)
     hsm_context_put(ctx);
 }
 
+/* ---- while the token is made void ---- */
+
+/* Held up where it may take a session only after what we do here: in a thread
+ * of its own, between its looks at the token. */
+static void test_void_meanwhile(void)
+{
+    struct hsm_context *ctx = core_open(NULL);
+    struct hsm_key *key = core_key(ctx, RSA_URI);
+    struct waiter w = { .ctx = ctx };
+    struct calls before, c;
+    pthread_t thread;
+
+    if (!ok(key != NULL, "a token that is made void twice")) {
+        return;
+    }
+    w.tok = hsm_key_token(key);
+    hsm_token_void(w.tok);
+    core_count_begin(&before);
+    hsm_lock(&w.tok->lib->lock);
+    pthread_create(&thread, NULL, wait_for_session, &w);
+    hsm_pause_ms(200);
+    hsm_lock(&w.tok->lock);
+    hsm_unlock(&w.tok->lib->lock);
+    hsm_pause_ms(200);
+    /* It has seen the token, and is about to say how many sessions it has. */
+    hsm_token_void_locked(w.tok);
+    hsm_lock(&w.tok->lib->lock);
+    w.tok->seen = 0;
+    hsm_unlock(&w.tok->lib->lock);
+    hsm_unlock(&w.tok->lock);
+    pthread_join(thread, NULL);
+    core_count_end(&before, &c);
+    ok(hsm_ok(w.rc), "who took a session meanwhile has one");
+    is_int(calls_of(&c, "C_GetTokenInfo"), 1, "and has looked again first");
+    hsm_key_put(key);
+    hsm_context_put(ctx);
+}
+
+struct life {
+    struct waiter w;
+    struct hsm_session *s;
+    unsigned int epoch;
+    bool alive;
+};
+
+static void *open_late(void *arg)
+{
+    struct life *l = arg;
+
+    l->w.rc = hsm_pool_take(l->w.ctx, l->w.tok, HSM_RO, &l->s);
+    l->alive = l->s != NULL && hsm_session_is_alive(l->s);
+    l->epoch = l->s != NULL ? l->s->epoch : 0;
+    hsm_pool_put(l->s);
+    return NULL;
+}
+
+/* The module begins a new life between the decision to open a session and the
+ * call that does. */
+static void test_new_life(void)
+{
+    struct hsm_context *ctx = core_open(NULL);
+    struct hsm_key *key = core_key(ctx, RSA_URI);
+    struct life l = { .w = { .ctx = ctx } };
+    CK_C_INITIALIZE_ARGS args = { .flags = CKF_OS_LOCKING_OK };
+    struct hsm_session *s = NULL;
+    struct calls before, c;
+    unsigned int epoch;
+    pthread_t thread;
+    bool good;
+
+    if (!ok(key != NULL && hsm_ok(core_sign(key, 1, ref[1])),
+            "a module that begins a new life")) {
+        return;
+    }
+    l.w.tok = hsm_key_token(key);
+    epoch = hsm_token_epoch(l.w.tok);
+    ok(hsm_ok(hsm_pool_take(ctx, l.w.tok, HSM_RO, &s)), "one is in use");
+    core_count_begin(&before);
+    (void)hsm_gate_shut(1000);
+    pthread_create(&thread, NULL, open_late, &l);
+    hsm_pause_ms(200);
+    good = hsm_ok(hsm_call(l.w.tok->lib, C_Finalize, (NULL)))
+        && hsm_ok(hsm_call(l.w.tok->lib, C_Initialize, (&args)));
+    (void)atomic_fetch_add(&l.w.tok->lib->generation, 1u);
+    hsm_gate_open();
+    pthread_join(thread, NULL);
+    core_count_end(&before, &c);
+    ok(good && hsm_ok(l.w.rc), "the other one is opened");
+    ok(l.alive, "and known as one of this life");
+    ok(l.epoch > epoch, "with no handle of the former");
+    is_int(calls_of(&c, "C_OpenSession"), 1, "none is lost");
+    hsm_pool_put(s);
+    ok(core_signs(key, 1, ref[1]), "the key signs again");
+    hsm_key_put(key);
+    hsm_context_put(ctx);
+}
+
 int main(void)
 {
     if (!core_is_here()) {
@@ -192,5 +289,7 @@ int main(void)
     test_waiting();
     test_dirty(1);
     test_dirty(2);
+    test_void_meanwhile();
+    test_new_life();
     return tap_done();
 }
