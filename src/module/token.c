@@ -368,6 +368,7 @@ void hsm_token_void_locked(struct hsm_token *tok)
     tok->pool.keys = 0;
     tok->pool.limit = 0;
     tok->pool.shrunk_until = 0;
+    tok->pool.turns = NULL;     /* who is still there queues up again */
     tok->login.logged_in = false;
     hsm_wake(&tok->lock);
 }

@@ -26,6 +26,7 @@ bool hsm_identity_equal(const struct hsm_identity *a,
                         const struct hsm_identity *b);
 
 struct hsm_session;
+struct hsm_turn;
 
 /* session/pool.c owns it. (lock) */
 struct hsm_pool {
@@ -38,6 +39,7 @@ struct hsm_pool {
     unsigned int shrunk_from;   /* the limit, before the token refused one */
     hsm_deadline_ms shrunk_until;           /* 0: it is not shrunk */
     struct hsm_claim opening;
+    struct hsm_turn *turns;     /* who waits, the longest first */
 };
 
 /* session/login.c owns it. (lock) */

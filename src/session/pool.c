@@ -6,6 +6,7 @@
 #include "src/base/worker.h"
 #include "src/module/quirk.h"
 #include "src/session/sessions.h"
+#include "src/session/turn.h"
 
 /* Without a limit of the token's own or the user's. A thread has at most one
  * session, so this is a number of threads. */
@@ -171,15 +172,19 @@ static struct hsm_session *pop_parked(struct hsm_token *tok)
     return s;
 }
 
-enum step { STEP_SETTLE, STEP_HAVE, STEP_OPEN, STEP_CLOSE_FIRST, STEP_WAIT };
+enum step { STEP_SETTLE, STEP_WAIT, STEP_HAVE, STEP_OPEN, STEP_CLOSE_FIRST };
 
 /* What to do next for a session. *s: the session, or the one to close. */
 static enum step next_step(struct hsm_token *tok, enum hsm_session_kind kind,
+                           const struct hsm_turn *turn,
                            struct hsm_session **s)
 {
     /* Made void, or the module started anew, since it was settled. */
     if (!is_settled(tok) || tok->pool.limit == 0) {
         return STEP_SETTLE;
+    }
+    if (hsm_turn_must_yield(tok, turn)) {
+        return STEP_WAIT;
     }
     *s = pop(tok, kind, false);
     if (*s != NULL) {
@@ -282,8 +287,9 @@ static hsm_rc timed_out(const struct hsm_context *ctx, struct hsm_token *tok)
                     hsm_context_settings(ctx)->wait_ms);
 }
 
-hsm_rc hsm_pool_take(struct hsm_context *ctx, struct hsm_token *tok,
-                     enum hsm_session_kind kind, struct hsm_session **out)
+static hsm_rc take(struct hsm_context *ctx, struct hsm_token *tok,
+                   enum hsm_session_kind kind, struct hsm_turn *turn,
+                   struct hsm_session **out)
 {
     hsm_deadline_ms deadline =
         hsm_deadline(hsm_context_settings(ctx)->wait_ms);
@@ -292,14 +298,16 @@ hsm_rc hsm_pool_take(struct hsm_context *ctx, struct hsm_token *tok,
     enum step step = STEP_SETTLE;
     bool in_time = true;
 
-    (void)pthread_once(&exit_once, setup_exit);
     while (step != STEP_HAVE) {
         TRY(settle(ctx, tok));
         hsm_lock(&tok->lock);
         stale = pop_stale(tok);
-        step = next_step(tok, kind, &s);
+        step = next_step(tok, kind, turn, &s);
         if (step == STEP_WAIT && stale == NULL) {
+            hsm_turn_queue(tok, turn);
             in_time = wait_for_session(tok, deadline);
+        } else if (step > STEP_WAIT && turn->queued) {
+            hsm_turn_leave(tok, turn);
         }
         hsm_unlock(&tok->lock);
         close_all(stale);
@@ -319,6 +327,22 @@ hsm_rc hsm_pool_take(struct hsm_context *ctx, struct hsm_token *tok,
     }
     *out = s;
     return HSM_OK;
+}
+
+hsm_rc hsm_pool_take(struct hsm_context *ctx, struct hsm_token *tok,
+                     enum hsm_session_kind kind, struct hsm_session **out)
+{
+    struct hsm_turn turn = hsm_turn_begin();
+    hsm_rc rc;
+
+    (void)pthread_once(&exit_once, setup_exit);
+    rc = take(ctx, tok, kind, &turn, out);
+    if (turn.queued) {
+        hsm_lock(&tok->lock);
+        hsm_turn_leave(tok, &turn);
+        hsm_unlock(&tok->lock);
+    }
+    return rc;
 }
 
 struct hsm_session *hsm_pool_take_idle(struct hsm_token *tok)
