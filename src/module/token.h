@@ -59,6 +59,8 @@ struct hsm_token {
     unsigned int seen;          /* library generation it was last seen in, 0:
                                  * not there (lock of the library) */
     unsigned int scan;          /* the scan it was seen in, likewise */
+    atomic_uint copies_begun;   /* of keys, in session objects */
+    atomic_uint copies_ended;
     atomic_uint epoch;          /* bumped when sessions and handles are void */
     unsigned int generation;    /* (lock) library generation of this epoch */
     unsigned int fork_epoch;    /* (lock) likewise */

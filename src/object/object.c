@@ -8,6 +8,9 @@
 #include "src/object/find.h"
 #include "src/object/key.h"
 
+/* Searches that met a copy while it was made. */
+#define HALF_MADE_TRIES 8u
+
 void hsm_object_clear(struct hsm_object *o)
 {
     hsm_attrs_clear(&o->attrs);
@@ -156,8 +159,8 @@ static bool passes(const struct hsm_object *o, const struct hsm_search *search)
         && (search->cls == HSM_ANY_CLASS || o->cls == search->cls);
 }
 
-hsm_rc hsm_objects_look(struct hsm_session *s, const struct hsm_search *search,
-                        struct hsm_objects *out)
+static hsm_rc look(struct hsm_session *s, const struct hsm_search *search,
+                   struct hsm_objects *out)
 {
     hsm_auto(hsm_handles) handles = HSM_HANDLES_INIT;
 
@@ -186,6 +189,40 @@ hsm_rc hsm_objects_look(struct hsm_session *s, const struct hsm_search *search,
         }
     }
     return HSM_OK;
+}
+
+/* CKR_ATTRIBUTE_VALUE_INVALID is no answer to C_GetAttributeValue [PKCS#11
+ * 2.40, 5.7.5]: SoftHSM says it of what has no type yet. */
+static bool may_be_half_made(hsm_rc rc, const struct hsm_objects *objects)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; hsm_ok(rc) && i < objects->n; i++) {
+        n += objects->v[i].cls == CKO_PRIVATE_KEY ? 1 : 0;
+    }
+    return n > 1 || rc.rv == CKR_ATTRIBUTE_VALUE_INVALID;
+}
+
+/*
+ * A token may let a search find a copy that another thread is making before it
+ * has lost its original's label and id (SoftHSM does): so it looks as if there
+ * were two keys of that name, or something that cannot be read.
+ */
+hsm_rc hsm_objects_look(struct hsm_session *s, const struct hsm_search *search,
+                        struct hsm_objects *out)
+{
+    struct hsm_token *tok = s->tok;
+    unsigned int ended = atomic_load(&tok->copies_ended);
+    hsm_rc rc = look(s, search, out);
+
+    for (unsigned int i = 1; i < HALF_MADE_TRIES && may_be_half_made(rc, out)
+         && atomic_load(&tok->copies_begun) != ended; i++) {
+        hsm_objects_clear(out);
+        hsm_pause_ms(i);
+        ended = atomic_load(&tok->copies_ended);
+        rc = look(s, search, out);
+    }
+    return rc;
 }
 
 static bool is_same_keytype(const struct hsm_object *private_key,
