@@ -8,7 +8,7 @@
 
 /* Processes that log in to SoftHSM at the same moment disturb each other. */
 #define RACE_ATTEMPTS 8
-/* Between looks at the lock that one untried PIN holds. */
+/* Between looks at the lock that an untried PIN of the token's holds. */
 #define TRYLOCK_PAUSE_MS 5u
 
 static hsm_rc login_now(struct hsm_session *s, CK_USER_TYPE user,
@@ -124,7 +124,7 @@ static hsm_rc try_untried(struct hsm_context *ctx, struct hsm_session *s,
     enum hsm_pin_fame fame;
     hsm_rc rc;
 
-    while (!hsm_pin_page_trylock()) {
+    while (!hsm_pin_page_trylock(&s->tok->id)) {
         if (hsm_now_ms() >= deadline) {
             return hsm_fail(HSM_E_TIMEOUT, "C_Login",
                             "another process has been logging in to token "
@@ -141,7 +141,7 @@ static hsm_rc try_untried(struct hsm_context *ctx, struct hsm_session *s,
             rc = send_untried(ctx, s, user, pin);
         }
     }
-    hsm_pin_page_unlock();
+    hsm_pin_page_unlock(&s->tok->id);
     return rc;
 }
 

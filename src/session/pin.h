@@ -68,11 +68,11 @@ enum hsm_pin_fame hsm_pin_page_look(const struct hsm_identity *token,
 void hsm_pin_page_note(const struct hsm_identity *token,
                        const struct hsm_secret *pin, enum hsm_pin_fame fame);
 /*
- * The lock between processes that is held while an untried PIN is tried. Does
- * not block: false when another process (or thread) has it; poll with
- * hsm_pause_ms(). The lock of a process that died is taken over.
+ * The lock between processes that is held while an untried PIN is tried on a
+ * token. Does not block: false when another process (or thread) has it; poll
+ * with hsm_pause_ms(). The lock of a process that died is taken over.
  */
-bool hsm_pin_page_trylock(void);
-void hsm_pin_page_unlock(void);
+bool hsm_pin_page_trylock(const struct hsm_identity *token);
+void hsm_pin_page_unlock(const struct hsm_identity *token);
 
 #endif

@@ -12,8 +12,10 @@
 #include "src/base/log.h"
 #include "src/session/siphash.h"
 
-#define PAGE_BYTES 4096
+#define PAGE_BYTES 8192
 #define PAGE_ENTRIES 160
+/* Tokens that an untried PIN is tried on at the same moment. */
+#define PAGE_TRIALS 64
 
 struct entry {
     uint8_t hash[HSM_SIPHASH_BYTES];
@@ -21,20 +23,26 @@ struct entry {
     uint32_t age;               /* the page's clock when it was noted */
 };
 
+/* The right to try a PIN on a token. */
+struct trial {
+    pthread_mutex_t mutex;      /* held over a login; taken by trylock only */
+    uint8_t token[HSM_SIPHASH_BYTES];   /* of one that has it, or had it */
+};
+
 /*
  * What all processes share. The key is random, so that what is in a copy of
  * the page (a debugger's, a hypervisor's) says nothing to who lacks the key,
  * and two runs of an application do not leave comparable pages.
  *
- * Both mutexes are robust: a process may be killed at any moment. An entry
+ * All mutexes are robust: a process may be killed at any moment. An entry
  * that was half written then matches no PIN.
  */
 struct page {
     pthread_mutex_t table;      /* held only while memory is touched */
-    pthread_mutex_t trial;      /* held over a login; taken by trylock only */
     uint8_t key[HSM_SIPHASH_KEY_BYTES];
     uint32_t clock;
     struct entry entry[PAGE_ENTRIES];
+    struct trial trial[PAGE_TRIALS];
 };
 
 typedef char page_fits[sizeof(struct page) <= PAGE_BYTES ? 1 : -1];
@@ -54,6 +62,16 @@ static bool make_mutex(pthread_mutex_t *m)
            && pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST) == 0
            && pthread_mutex_init(m, &attr) == 0;
     (void)pthread_mutexattr_destroy(&attr);
+    return made;
+}
+
+static bool make_mutexes(struct page *page)
+{
+    bool made = make_mutex(&page->table);
+
+    for (size_t i = 0; made && i < PAGE_TRIALS; i++) {
+        made = make_mutex(&page->trial[i].mutex);
+    }
     return made;
 }
 
@@ -88,7 +106,7 @@ static void page_make(void)
                 " locked in memory: %m");
     }
     if (!fill_random(page->key, sizeof(page->key))
-            || !make_mutex(&page->table) || !make_mutex(&page->trial)) {
+            || !make_mutexes(page)) {
         hsm_log(HSM_LOG_WARN, "refused PINs cannot be remembered: no random"
                 " numbers or no shared locks");
         (void)munmap(page, PAGE_BYTES);
@@ -136,10 +154,8 @@ static void put_field(uint8_t **p, const char *text)
     *p += len;
 }
 
-/* The token's identity makes a key of its own, which then hashes the PIN: it
- * is never copied, and a hash says nothing of the same PIN elsewhere. */
-static void hash_pin(const struct page *page, const struct hsm_identity *id,
-                     const struct hsm_secret *pin, uint8_t *hash)
+static void hash_token(const struct page *page, const struct hsm_identity *id,
+                       uint8_t *hash)
 {
     uint8_t text[sizeof(*id) + 4], *end = text;
 
@@ -148,6 +164,14 @@ static void hash_pin(const struct page *page, const struct hsm_identity *id,
     put_field(&end, id->model);
     put_field(&end, id->serial);
     hsm_siphash(page->key, hsm_bytes_of(text, (size_t)(end - text)), hash);
+}
+
+/* The token's identity makes a key of its own, which then hashes the PIN: it
+ * is never copied, and a hash says nothing of the same PIN elsewhere. */
+static void hash_pin(const struct page *page, const struct hsm_identity *id,
+                     const struct hsm_secret *pin, uint8_t *hash)
+{
+    hash_token(page, id, hash);
     hsm_siphash(hash, hsm_bytes_of(pin->text, pin->len), hash);
 }
 
@@ -235,19 +259,64 @@ void hsm_pin_page_note(const struct hsm_identity *token,
     page_close(page);
 }
 
-bool hsm_pin_page_trylock(void)
+/* The trial of this token, or NULL. */
+static struct trial *find_trial(struct page *page, const uint8_t *token)
 {
-    struct page *page = atomic_load(&shared_page);
-
-    return page == NULL
-           || settle(&page->trial, pthread_mutex_trylock(&page->trial)) == 0;
+    for (size_t i = 0; i < PAGE_TRIALS; i++) {
+        if (memcmp(page->trial[i].token, token, HSM_SIPHASH_BYTES) == 0) {
+            return &page->trial[i];
+        }
+    }
+    return NULL;
 }
 
-void hsm_pin_page_unlock(void)
+static bool take_trial(struct trial *t)
 {
-    struct page *page = atomic_load(&shared_page);
+    return settle(&t->mutex, pthread_mutex_trylock(&t->mutex)) == 0;
+}
 
-    if (page != NULL) {
-        (void)pthread_mutex_unlock(&page->trial);
+/* One that no token has at the moment becomes this one's. */
+static bool begin_trial(struct page *page, const uint8_t *token)
+{
+    for (size_t i = 0; i < PAGE_TRIALS; i++) {
+        if (take_trial(&page->trial[i])) {
+            memcpy(page->trial[i].token, token, HSM_SIPHASH_BYTES);
+            return true;
+        }
     }
+    return false;
+}
+
+bool hsm_pin_page_trylock(const struct hsm_identity *token)
+{
+    uint8_t hash[HSM_SIPHASH_BYTES];
+    struct page *page = page_open();
+    struct trial *t;
+    bool taken;
+
+    if (page == NULL) {
+        return true;
+    }
+    hash_token(page, token, hash);
+    t = find_trial(page, hash);
+    taken = t != NULL ? take_trial(t) : begin_trial(page, hash);
+    page_close(page);
+    return taken;
+}
+
+void hsm_pin_page_unlock(const struct hsm_identity *token)
+{
+    uint8_t hash[HSM_SIPHASH_BYTES];
+    struct page *page = page_open();
+    struct trial *t;
+
+    if (page == NULL) {
+        return;
+    }
+    hash_token(page, token, hash);
+    t = find_trial(page, hash);
+    if (t != NULL) {
+        (void)pthread_mutex_unlock(&t->mutex);
+    }
+    page_close(page);
 }

@@ -71,7 +71,7 @@ static bool works_without_page(void)
 {
     note(&tok, "1234", HSM_PIN_REFUSED);
     return fame_of(&tok, "1234") == HSM_PIN_UNTRIED
-           && hsm_pin_page_trylock() && (hsm_pin_page_unlock(), true);
+           && hsm_pin_page_trylock(&tok) && (hsm_pin_page_unlock(&tok), true);
 }
 
 static bool works_when_mapping_fails(void)
@@ -85,7 +85,7 @@ static bool works_when_mapping_fails(void)
     hsm_pin_page_setup();
     hsm_pin_page_note(&tok, s, HSM_PIN_REFUSED);
     return hsm_pin_page_look(&tok, s) == HSM_PIN_UNTRIED
-           && hsm_pin_page_trylock();
+           && hsm_pin_page_trylock(&tok);
 }
 
 static bool works_without_locking(void)
@@ -184,27 +184,38 @@ static void test_full_page(void)
 
 static bool cannot_lock(void)
 {
-    return !hsm_pin_page_trylock();
+    return !hsm_pin_page_trylock(&tok);
 }
 
 static bool can_lock(void)
 {
-    if (!hsm_pin_page_trylock()) {
+    if (!hsm_pin_page_trylock(&tok)) {
         return false;
     }
-    hsm_pin_page_unlock();
+    hsm_pin_page_unlock(&tok);
     return true;
 }
 
 static bool dies_with_lock(void)
 {
-    return hsm_pin_page_trylock();
+    return hsm_pin_page_trylock(&tok);
 }
 
 static bool unlocks_what_is_not_its_own(void)
 {
-    hsm_pin_page_unlock();
-    return !hsm_pin_page_trylock();
+    hsm_pin_page_unlock(&tok);
+    return !hsm_pin_page_trylock(&tok);
+}
+
+static const struct hsm_identity second = {
+    "My Token", "Maker", "Model", "0002"
+};
+
+/* A PIN that one token thinks about holds up no other one. */
+static bool can_lock_another(void)
+{
+    return hsm_pin_page_trylock(&second) && !hsm_pin_page_trylock(&second)
+           && !hsm_pin_page_trylock(&tok);
 }
 
 static void *thread_cannot_lock(void *arg)
@@ -226,7 +237,7 @@ static void killed_with_lock(void)
     }
     pid = fork();
     if (pid == 0) {
-        c = hsm_pin_page_trylock() ? 'y' : 'n';
+        c = hsm_pin_page_trylock(&tok) ? 'y' : 'n';
         if (write(ends[1], &c, 1) == 1) {
             (void)pause();
         }
@@ -247,16 +258,19 @@ static void test_lock(void)
     bool refused = false;
     pthread_t thread;
 
-    ok(hsm_pin_page_trylock(), "locked");
+    ok(hsm_pin_page_trylock(&tok), "locked");
     ok(cannot_lock(), "not twice");
     ok(in_child(cannot_lock), "not by a child");
     ok(in_child(unlocks_what_is_not_its_own), "which cannot unlock it");
+    ok(in_child(can_lock_another), "but may lock another token, and dies");
+    ok(hsm_pin_page_trylock(&second), "that is taken over here");
+    hsm_pin_page_unlock(&second);
     (void)pthread_create(&thread, NULL, thread_cannot_lock, &refused);
     (void)pthread_join(thread, NULL);
     ok(refused, "not by another thread");
     is_int(fame_of(&tok, "worse299"), HSM_PIN_REFUSED,
            "the page is readable meanwhile");
-    hsm_pin_page_unlock();
+    hsm_pin_page_unlock(&tok);
     ok(in_child(can_lock), "free again");
     ok(in_child(dies_with_lock), "a child died with it");
     ok(can_lock() && can_lock(), "taken over");
