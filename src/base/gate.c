@@ -26,6 +26,7 @@ struct hsm_gate_mark {
     atomic_bool inside;
     atomic_bool given_up;       /* inside, and nobody waits for it any more */
     atomic_bool used;
+    _Atomic(const struct hsm_gate_use *) use;   /* inside of what */
     struct hsm_gate_mark *next;
 } __attribute__((aligned(64)));
 
@@ -34,7 +35,7 @@ static __thread struct hsm_gate_mark *my_mark;
 static pthread_key_t mark_key;
 static atomic_int gate_state;
 static struct hsm_lock gate_lock;       /* its condition: the gate opened */
-static pthread_t shutter;               /* (gate_lock) who has shut it */
+static _Atomic(pthread_t) shutter;      /* who has shut it */
 static __thread const struct hsm_gate_use *my_use;  /* of a timed call */
 static __thread bool forking_shut;      /* between prepare and the others */
 static _Atomic(void (*)(void)) exit_closing;
@@ -81,6 +82,7 @@ static struct hsm_gate_mark *mark_of_thread(void)
         atomic_init(&m->inside, false);
         atomic_init(&m->given_up, false);
         atomic_init(&m->used, true);
+        atomic_init(&m->use, NULL);
         m->next = atomic_load(&marks);
         while (!atomic_compare_exchange_weak(&marks, &m->next, m)) {
             continue;
@@ -113,9 +115,11 @@ struct hsm_gate_mark *hsm_gate_work_mark(void)
     return mark_of_thread();
 }
 
-void hsm_gate_work_begin(struct hsm_gate_mark *m)
+void hsm_gate_work_begin(struct hsm_gate_mark *m,
+                         const struct hsm_gate_use *use)
 {
     atomic_store(&m->given_up, false);
+    atomic_store(&m->use, use);
     atomic_store(&m->inside, true);
 }
 
@@ -148,16 +152,18 @@ bool hsm_gate_is_dead(void)
     return atomic_load(&gate_state) == GATE_DEAD;
 }
 
-/* Marks of other threads that are up; *all_given_up: none of them is worth
- * waiting for long. */
-static unsigned int others_inside(bool *all_given_up)
+/* Marks of other threads that are up, in this module or (NULL) in any;
+ * *all_given_up: none of them is worth waiting for long. */
+static unsigned int others_inside(const struct hsm_gate_use *use,
+                                  bool *all_given_up)
 {
     unsigned int n = 0;
 
     *all_given_up = true;
     for (struct hsm_gate_mark *m = atomic_load(&marks); m != NULL;
          m = m->next) {
-        if (m != my_mark && atomic_load(&m->inside)) {
+        if (m != my_mark && atomic_load(&m->inside)
+            && (use == NULL || atomic_load(&m->use) == use)) {
             *all_given_up = *all_given_up && atomic_load(&m->given_up);
             n++;
         }
@@ -165,16 +171,19 @@ static unsigned int others_inside(bool *all_given_up)
     return n;
 }
 
-static bool wait_for_others(unsigned int deadline_ms)
+static bool wait_for_others(const struct hsm_gate_use *use,
+                            unsigned int deadline_ms)
 {
     hsm_deadline_ms deadline = hsm_deadline(deadline_ms);
     hsm_deadline_ms patience = hsm_deadline(GIVEN_UP_MS);
     struct timespec nap = { 0, 20000 };
     bool all_given_up = false;
 
-    while (others_inside(&all_given_up) > 0) {
+    while (others_inside(use, &all_given_up) > 0) {
         if (hsm_now_ms() >= (all_given_up && patience < deadline
                              ? patience : deadline)) {
+            hsm_log(HSM_LOG_WARN, "a thread is still inside a module "
+                    "(waited at most %u ms)", deadline_ms);
             return false;
         }
         (void)nanosleep(&nap, NULL);
@@ -197,14 +206,10 @@ bool hsm_gate_shut(unsigned int deadline_ms)
     }
     if (atomic_load(&gate_state) != GATE_DEAD) {
         atomic_store(&gate_state, GATE_SHUT);
-        shutter = pthread_self();
+        atomic_store(&shutter, pthread_self());
     }
     hsm_unlock(&gate_lock);
-    out = wait_for_others(deadline_ms);
-    if (!out) {
-        hsm_log(HSM_LOG_WARN, "a thread is still inside a module (waited at "
-                "most %u ms)", deadline_ms);
-    }
+    out = wait_for_others(NULL, deadline_ms);
     errno = saved_errno;
     return out;
 }
@@ -214,9 +219,31 @@ void hsm_gate_open(void)
     hsm_lock(&gate_lock);
     /* One whose patience ended has taken over from the one before. */
     if (atomic_load(&gate_state) == GATE_SHUT
-        && pthread_equal(shutter, pthread_self())) {
+        && pthread_equal(atomic_load(&shutter), pthread_self())) {
         atomic_store(&gate_state, GATE_OPEN);
     }
+    hsm_wake(&gate_lock);
+    hsm_unlock(&gate_lock);
+}
+
+bool hsm_gate_shut_one(struct hsm_gate_use *use, unsigned int deadline_ms)
+{
+    int saved_errno = errno;
+    bool out;
+
+    hsm_lock(&gate_lock);
+    atomic_store(&use->shutter, pthread_self());
+    atomic_store(&use->shut_in, hsm_fork_epoch() + 1);
+    hsm_unlock(&gate_lock);
+    out = wait_for_others(use, deadline_ms);
+    errno = saved_errno;
+    return out;
+}
+
+void hsm_gate_open_one(struct hsm_gate_use *use)
+{
+    hsm_lock(&gate_lock);
+    atomic_store(&use->shut_in, 0u);
     hsm_wake(&gate_lock);
     hsm_unlock(&gate_lock);
 }
@@ -294,44 +321,49 @@ void hsm_gate_setup_exit(void (*closing)(void))
     (void)atexit(at_exit);
 }
 
-enum way { WAY_TRY_AGAIN, WAY_OURS, WAY_DEAD };
-
-/* Waits while others have the gate shut. */
-static enum way wait_for_gate(void)
+/* For all modules and for this one; whoever has shut it may pass. */
+static bool is_open(const struct hsm_gate_use *use)
 {
-    enum way way = WAY_TRY_AGAIN;
+    int state = atomic_load(&gate_state);
+    bool open = state == GATE_OPEN
+        || (state == GATE_SHUT
+            && pthread_equal(atomic_load(&shutter), pthread_self()));
 
-    hsm_lock(&gate_lock);
-    while (way == WAY_TRY_AGAIN && atomic_load(&gate_state) == GATE_SHUT) {
-        if (pthread_equal(shutter, pthread_self())) {
-            way = WAY_OURS;
-        } else {
-            (void)hsm_wait(&gate_lock, hsm_deadline(GATE_DEADLINE_MS));
-        }
-    }
-    if (atomic_load(&gate_state) == GATE_DEAD) {
-        way = WAY_DEAD;
-    }
-    hsm_unlock(&gate_lock);
-    return way;
+    return open
+        && (atomic_load(&use->shut_in) != hsm_fork_epoch() + 1
+            || pthread_equal(atomic_load(&use->shutter), pthread_self()));
 }
 
-/* Puts the mark up with the gate open, or shut by this thread. */
-static bool pass(struct hsm_gate_mark *m)
+/* Waits while others have the gate shut. False: it is so for good. */
+static bool wait_for_gate(const struct hsm_gate_use *use)
 {
-    enum way way = WAY_TRY_AGAIN;
+    hsm_lock(&gate_lock);
+    while (!is_open(use) && !hsm_gate_is_dead()) {
+        (void)hsm_wait(&gate_lock, hsm_deadline(GATE_DEADLINE_MS));
+    }
+    hsm_unlock(&gate_lock);
+    return !hsm_gate_is_dead();
+}
 
-    while (way == WAY_TRY_AGAIN) {
+/* Puts the mark up, and leaves it so only with the gate open. */
+static bool pass(const struct hsm_gate_use *use, struct hsm_gate_mark *m)
+{
+    bool alive = true;
+
+    while (alive) {
+        atomic_store_explicit(&m->use, use, memory_order_relaxed);
         atomic_store(&m->inside, true);
-        if (atomic_load(&gate_state) == GATE_OPEN) {
+        if (atomic_load(&gate_state) == GATE_OPEN
+            && atomic_load(&use->shut_in) == 0) {
+            return true;
+        }
+        if (is_open(use)) {
             return true;
         }
         atomic_store(&m->inside, false);
-        way = wait_for_gate();
+        alive = wait_for_gate(use);
     }
-    /* Nobody waits for the mark of the thread that has shut the gate. */
-    atomic_store(&m->inside, way == WAY_OURS);
-    return way == WAY_OURS;
+    return false;
 }
 
 static void guard_pipe(struct hsm_gate_frame *f)
@@ -415,7 +447,7 @@ bool hsm_gate_enter(const struct hsm_gate_use *use, struct hsm_gate_frame *f)
     f->started_ns = 0;
     if (m == NULL
         || atomic_load_explicit(&m->inside, memory_order_relaxed)
-        || !pass(m)) {
+        || !pass(use, m)) {
         return false;
     }
     f->entered = true;

@@ -3,10 +3,11 @@
  * The gate that every call into a PKCS#11 module passes.
  *
  * Modules hang or crash when the process forks or exits while another thread
- * is inside them. So each thread has a mark that says "inside a module"; fork,
- * exit and the re-initialisation of a module close the gate, wait (with a
- * deadline) until all other marks are down, and go on. Passing an open gate
- * costs one atomic store and one atomic load on entry, one store on exit.
+ * is inside them. So each thread has a mark that says "inside a module", and
+ * which; fork and exit close the gate, wait (with a deadline) until all other
+ * marks are down, and go on. The end of a module closes it for calls of this
+ * module, and waits for those. Passing an open gate costs two atomic stores and
+ * two atomic loads on entry, one store on exit.
  *
  * The same mark tells our own entry points that a module has called back into
  * them through libcrypto: hsm_gate_is_inside().
@@ -17,7 +18,9 @@
 #ifndef HSM_BASE_GATE_H
 #define HSM_BASE_GATE_H
 
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "src/base/result.h"
@@ -37,6 +40,8 @@ struct hsm_gate_use {
     struct hsm_gate_turn *turn; /* NULL: calls may overlap */
     unsigned int limit_ms;      /* of a call; 0: none. See timed.h */
     const CK_FUNCTION_LIST *real;   /* the module's own; NULL without limit */
+    atomic_uint shut_in;        /* fork epoch + 1: for this module alone */
+    _Atomic(pthread_t) shutter; /* by whom */
 };
 
 /* What is put back when the call returns. */
@@ -86,7 +91,8 @@ const struct hsm_gate_use *hsm_gate_use_now(void);
  */
 struct hsm_gate_mark;
 struct hsm_gate_mark *hsm_gate_work_mark(void);
-void hsm_gate_work_begin(struct hsm_gate_mark *m);
+void hsm_gate_work_begin(struct hsm_gate_mark *m,
+                         const struct hsm_gate_use *use);
 void hsm_gate_work_give_up(struct hsm_gate_mark *m);
 bool hsm_gate_work_resume(struct hsm_gate_mark *m);
 void hsm_gate_work_end(struct hsm_gate_mark *m);
@@ -98,6 +104,9 @@ void hsm_gate_work_end(struct hsm_gate_mark *m);
  */
 bool hsm_gate_shut(unsigned int deadline_ms);
 void hsm_gate_open(void);
+/* The same for the calls of one module; by one thread at a time. */
+bool hsm_gate_shut_one(struct hsm_gate_use *use, unsigned int deadline_ms);
+void hsm_gate_open_one(struct hsm_gate_use *use);
 
 /*
  * The one way into a module: hsm_call(lib, C_Sign, (h, data, n, sig, &len)).

@@ -37,6 +37,8 @@ struct hsm_job_row {
     CK_RV (*run)(const CK_FUNCTION_LIST *f, union hsm_arg *a);
 };
 
+struct hsm_gate_use;
+
 struct hsm_job {
     const struct hsm_job_row *row;
     const CK_FUNCTION_LIST *real;           /* the module's own functions */
@@ -46,6 +48,7 @@ struct hsm_job {
     struct hsm_job_back *backs;
     struct hsm_secret *secret;
     const void *who;            /* see hsm_worker_for() */
+    const struct hsm_gate_use *use;         /* of the caller */
     /* worker.c's, of jobs whose callers are gone */
     bool returned;
     bool disowned;

@@ -319,7 +319,7 @@ static struct hsm_job *wait_for_job(struct worker *w)
         if (w->state == GIVEN && w->mark != NULL) {
             w->state = RUNNING;
             j = w->job;
-            hsm_gate_work_begin(w->mark);
+            hsm_gate_work_begin(w->mark, j->use);
         }
         hsm_unlock(&w->lock);
         if (j == NULL && leave_idle(w)) {
@@ -502,6 +502,7 @@ CK_RV hsm_worker_run(struct hsm_job *j, unsigned int limit_ms)
     hsm_rc rc = { j->rv, name };
 
     j->who = my_who;
+    j->use = hsm_gate_use_now();
     if (hsm_ok(rc)) {
         w = take_worker(j, &forbidden);
         rc = forbidden ? not_begun(name) : (hsm_rc){ CKR_HOST_MEMORY, name };

@@ -191,17 +191,17 @@ hsm_rc hsm_library_use(const char *name, const char *path,
     return HSM_OK;
 }
 
-/* C_Finalize with nobody else inside. A module that does not come back from a
- * call is left as it is. */
+/* C_Finalize with nobody else inside this module. One that does not come back
+ * from a call is left as it is. */
 static hsm_rc finalize(struct hsm_library *lib)
 {
     hsm_rc rc = { HSM_E_TIMEOUT, "C_Finalize" };
 
-    if (hsm_gate_shut(FINALIZE_DEADLINE_MS)) {
+    if (hsm_gate_shut_one(&lib->gate, FINALIZE_DEADLINE_MS)) {
         atomic_store(&lib->ready_in, 0u);
         rc = hsm_call(lib, C_Finalize, (NULL));
     }
-    hsm_gate_open();
+    hsm_gate_open_one(&lib->gate);
     if (hsm_ok(rc)) {
         hsm_lock(&lib->lock);
         lib->ours_in = 0;
