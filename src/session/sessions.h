@@ -7,8 +7,8 @@
 
 #include "src/session/session.h"
 
-/* C_OpenSession, of the token's present epoch. CKR_SESSION_HANDLE_INVALID and no
- * call, when the module was started anew since that began. */
+/* C_OpenSession, of the token's present epoch. CKR_SESSION_HANDLE_INVALID,
+ * and no call, when the module was started anew since that began. */
 HSM_CHECKED hsm_rc hsm_session_open(struct hsm_token *tok,
                                     enum hsm_session_kind kind,
                                     struct hsm_session **out);

@@ -6,6 +6,7 @@
 #ifndef TESTS_COUNT_H
 #define TESTS_COUNT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -137,8 +138,24 @@ size_t count_index_of(const char *name, size_t len);
 void count_refuse(const char *variable, const char *text)
     __attribute__((noreturn));
 
+/* As getenv(), but what the module's own settings say (count_module.c) goes
+ * before. */
+char *count_env(const char *name);
 /* Counts one call more. */
 void count_call(enum count_index which);
+
+/* ---- count_pace.c: how long calls take ---- */
+
+struct count_flight {
+    _Atomic uint32_t now;
+    _Atomic uint32_t most;
+};
+
+/* shared: one for each function, or NULL. */
+void count_pace_read(struct count_flight *shared);
+/* Around each call. */
+void count_pace_begin(enum count_index which);
+void count_pace_end(enum count_index which);
 
 /* ---- count_fault.c: calls that fail ---- */
 

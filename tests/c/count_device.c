@@ -136,7 +136,7 @@ static CK_RV device_open(CK_SLOT_ID slot, CK_FLAGS flags, void *app,
 
 void count_device_install(CK_FUNCTION_LIST *list, const CK_FUNCTION_LIST *real)
 {
-    file = getenv("COUNT_DEVICE");
+    file = count_env("COUNT_DEVICE");
     module = real;
     inner = *list;
     if (file != NULL) {

@@ -58,8 +58,8 @@ static const char *read_rule(const char *text, struct rule *r)
 
 void count_fault_read(void)
 {
-    const char *text = getenv("COUNT_FAIL");
-    const char *owned = getenv("COUNT_OWNER");
+    const char *text = count_env("COUNT_FAIL");
+    const char *owned = count_env("COUNT_OWNER");
 
     is_owned = owned != NULL && *owned != '\0';
     while (text != NULL && *text != '\0') {

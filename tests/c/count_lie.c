@@ -135,22 +135,22 @@ static const char *read_lie(const char *text, struct lie *l)
 
 static unsigned long number_of(const char *variable)
 {
-    const char *text = getenv(variable);
+    const char *text = count_env(variable);
 
     return text != NULL ? strtoul(text, NULL, 0) : 0;
 }
 
 void count_lie_read(void)
 {
-    const char *text = getenv("COUNT_LIE");
-    const char *list = getenv("COUNT_MECHANISMS");
+    const char *text = count_env("COUNT_LIE");
+    const char *list = count_env("COUNT_MECHANISMS");
 
     flags_on = number_of("COUNT_FLAGS");
     flags_off = number_of("COUNT_FLAGS_OFF");
     sessions_max = number_of("COUNT_SESSIONS");
-    keypad_pin = getenv("COUNT_KEYPAD_PIN");
-    manufacturer = getenv("COUNT_MANUFACTURER");
-    init_args = getenv("COUNT_INIT_ARGS");
+    keypad_pin = count_env("COUNT_KEYPAD_PIN");
+    manufacturer = count_env("COUNT_MANUFACTURER");
+    init_args = count_env("COUNT_INIT_ARGS");
     has_mechanisms = list != NULL;
     while (list != NULL && *list != '\0' && n_mechanisms < MECHANISMS_MAX) {
         char *end = NULL;
@@ -285,7 +285,7 @@ static CK_RV lie_sign_init(CK_SESSION_HANDLE s, CK_MECHANISM *m,
 
 static void check_opening(unsigned long others)
 {
-    const char *one = getenv("COUNT_ONE_OPENING");
+    const char *one = count_env("COUNT_ONE_OPENING");
 
     if (one != NULL && *one != '\0' && others > 0) {
         fprintf(stderr, "count-pkcs11: C_OpenSession by two at once\n");
@@ -480,7 +480,7 @@ static CK_RV lie_decrypt(CK_SESSION_HANDLE s, CK_BYTE *in, CK_ULONG in_len,
 static bool is_refused(enum count_index which, const CK_ATTRIBUTE *a,
                        CK_ULONG n)
 {
-    const char *at = getenv("COUNT_REFUSE");
+    const char *at = count_env("COUNT_REFUSE");
     char *end = NULL;
     bool refused = false;
 
@@ -579,7 +579,7 @@ static void put_in_front(CK_FUNCTION_LIST *list)
 
 void count_lie_install(CK_FUNCTION_LIST *list, const CK_FUNCTION_LIST *real)
 {
-    const char *lacks = getenv("COUNT_LACKS");
+    const char *lacks = count_env("COUNT_LACKS");
 
     inner = *list;
     module = real;

@@ -9,18 +9,19 @@
  *      offset 0    uint64_t magic          COUNT_MAGIC
  *      offset 8    uint64_t n              functions that follow
  *      offset 16   struct { char name[56]; uint64_t calls; } [n]
+ *      behind it   struct { uint32_t now; uint32_t most; } [n]
  *
- * in the order of CK_FUNCTION_LIST. A file that is shorter is made longer and
- * filled in; counts that it has stay. COUNT_LATENCY_US delays each call but
- * C_GetFunctionList. Without COUNT_FILE nothing is counted. COUNT_APART loads
- * the real module with libraries of its own, so that it has another libcrypto
- * than the application, as if it lived in another process.
- * The functions that COUNT_FREEZE names (NAME NAME …) do not return while the
- * file that COUNT_FREEZE_FILE names is there.
+ * in the order of CK_FUNCTION_LIST; the latter is what count_pace.c tells of. A
+ * file that is shorter is made longer and filled in; counts that it has stay.
+ * Without COUNT_FILE nothing is counted. COUNT_APART loads the real module with
+ * libraries of its own, so that it has another libcrypto than the application,
+ * as if it lived in another process.
  *
  * What the real module does not do by itself can be had too, by what
- * count_fault.c, count_lie.c and count_device.c read from the environment;
- * numbers as strtoul() reads them.
+ * count_pace.c, count_fault.c, count_lie.c and count_device.c read from the
+ * environment; numbers as strtoul() reads them. Where a process has several
+ * such modules, each has settings of its own: lines NAME=VALUE in a file beside
+ * it, of its name and ".env".
  */
 #include "tests/c/count.h"
 
@@ -31,7 +32,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <pthread.h>
@@ -57,14 +57,13 @@ struct count_file {
     uint64_t magic;
     uint64_t n;
     struct count_row row[COUNT_N];
+    struct count_flight flight[COUNT_N];
 };
 
 static pthread_once_t count_once = PTHREAD_ONCE_INIT;
 static CK_FUNCTION_LIST *count_real;
 static struct count_file *count_map;
-static long count_latency_us;
-static const char *count_freeze_file;
-static bool count_freezes[COUNT_N];
+static char count_own[4096];           /* NAME=VALUE, '\0' each */
 
 static void count_open(const char *path)
 {
@@ -106,40 +105,45 @@ void count_refuse(const char *variable, const char *text)
     _exit(99);
 }
 
-static void count_freeze_read(void)
+/* Each line ends as a string does. */
+static void read_own(void)
 {
-    const char *text = getenv("COUNT_FREEZE");
+    char path[4096];
+    size_t n = 0;
+    Dl_info self;
+    FILE *in = NULL;
 
-    count_freeze_file = getenv("COUNT_FREEZE_FILE");
-    while (count_freeze_file != NULL && text != NULL && *text != '\0') {
-        size_t len = strcspn(text, " ");
-        size_t which = count_index_of(text, len);
-
-        if (which == COUNT_N) {
-            count_refuse("COUNT_FREEZE", text);
-        }
-        count_freezes[which] = true;
-        text += len;
-        text += strspn(text, " ");
+    if (dladdr(count_names, &self) != 0 && self.dli_fname != NULL) {
+        snprintf(path, sizeof(path), "%s.env", self.dli_fname);
+        in = fopen(path, "re");
     }
+    if (in != NULL) {
+        n = fread(count_own, 1, sizeof(count_own) - 2, in);
+        fclose(in);
+    }
+    for (size_t i = 0; i < n; i++) {
+        count_own[i] = count_own[i] == '\n' ? '\0' : count_own[i];
+    }
+}
+
+char *count_env(const char *name)
+{
+    size_t len = strlen(name);
+
+    for (char *at = count_own; *at != '\0'; at += strlen(at) + 1) {
+        if (strncmp(at, name, len) == 0 && at[len] == '=') {
+            return at + len + 1;
+        }
+    }
+    return getenv(name);
 }
 
 void count_call(enum count_index which)
 {
-    struct timespec pause = {
-        .tv_sec = count_latency_us / 1000000,
-        .tv_nsec = count_latency_us % 1000000 * 1000,
-    };
-
     if (count_map != NULL) {
         atomic_fetch_add(&count_map->row[which].calls, 1);
     }
-    if (count_latency_us > 0 && which != COUNT_C_GetFunctionList) {
-        nanosleep(&pause, NULL);
-    }
-    while (count_freezes[which] && access(count_freeze_file, F_OK) == 0) {
-        usleep(2000);
-    }
+    count_pace_begin(which);
 }
 
 #define X(name, params, args) \
@@ -155,6 +159,7 @@ void count_call(enum count_index which)
         if (fault.rv == CKR_OK || fault.late) { \
             rv = count_real->name args; \
         } \
+        count_pace_end(COUNT_##name); \
         return fault.rv != CKR_OK ? fault.rv : rv; \
     }
 COUNT_ALL(X)
@@ -195,13 +200,16 @@ static void *open_apart(const char *path)
 
 static void count_setup(void)
 {
-    const char *path = getenv("COUNT_MODULE");
-    const char *file = getenv("COUNT_FILE");
-    const char *latency = getenv("COUNT_LATENCY_US");
-    const char *apart = getenv("COUNT_APART");
+    const char *path = NULL;
+    const char *file = NULL;
+    const char *apart = NULL;
     CK_C_GetFunctionList get = NULL;
     void *handle = NULL;
 
+    read_own();
+    path = count_env("COUNT_MODULE");
+    file = count_env("COUNT_FILE");
+    apart = count_env("COUNT_APART");
     if (path == NULL) {
         fprintf(stderr, "count-pkcs11: COUNT_MODULE is not set\n");
         return;
@@ -221,8 +229,7 @@ static void count_setup(void)
     if (file != NULL) {
         count_open(file);
     }
-    count_latency_us = latency != NULL ? strtol(latency, NULL, 10) : 0;
-    count_freeze_read();
+    count_pace_read(count_map != NULL ? count_map->flight : NULL);
     count_fault_read();
     count_lie_read();
     count_lie_install(&count_list, count_real);
@@ -241,6 +248,7 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
         return CKR_ARGUMENTS_BAD;
     }
     count_call(COUNT_C_GetFunctionList);
+    count_pace_end(COUNT_C_GetFunctionList);
     fault = count_fault_next(COUNT_C_GetFunctionList);
     if (fault.rv == CKR_OK || fault.late) {
         *list = count_lie_tells_null(COUNT_C_GetFunctionList) ? NULL

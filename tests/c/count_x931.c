@@ -53,7 +53,7 @@ static CK_RV x931_sign(CK_SESSION_HANDLE s, CK_BYTE *in, CK_ULONG in_len,
 
 void count_x931_install(CK_FUNCTION_LIST *list, const CK_FUNCTION_LIST *real)
 {
-    if (getenv("COUNT_X931") == NULL) {
+    if (count_env("COUNT_X931") == NULL) {
         return;
     }
     inner = *list;

@@ -13,156 +13,18 @@
  */
 #include "tests/c/use_key.h"
 #include "tests/c/use_key_cipher.h"
+#include "tests/c/use_key_threads.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <openssl/crypto.h>
 
-#define THREADS_MAX 64
 #define ALARM 60
-
-struct thread {
-    pthread_t id;
-    struct worker worker;
-    struct step step;
-    atomic_uint signatures;
-    atomic_bool good;
-};
-
-static struct thread signer[THREADS_MAX];
-static unsigned int n_signers;
-static atomic_bool stopping;
-static atomic_bool leaving;     /* failures of threads are expected */
-
-static bool run_steps(struct worker *w, char **word, char **end);
-
-/* ---- threads ---- */
-
-static void start(struct worker *w, unsigned int i, const struct step *s,
-                  void *(*run)(void *))
-{
-    struct thread *t = &signer[i];
-
-    t->worker = *w;
-    t->worker.index = i;
-    t->worker.n_providers = 0;
-    t->step = *s;
-    t->signatures = 0;
-    t->good = true;
-    for (size_t k = 0; k < w->n_keys; k++) {
-        EVP_PKEY_up_ref(w->key[k].own);
-        EVP_PKEY_up_ref(w->key[k].public);
-    }
-    if (pthread_create(&t->id, NULL, run, t) != 0) {
-        fail("no thread", "");
-        abort();
-    }
-}
-
-static bool join_all(void)
-{
-    bool good = true;
-
-    for (unsigned int i = 0; i < n_signers; i++) {
-        pthread_join(signer[i].id, NULL);
-        good = signer[i].good && good;
-    }
-    n_signers = 0;
-    return good;
-}
-
-static bool start_all(struct worker *w, const struct step *s,
-                      void *(*run)(void *))
-{
-    unsigned int n = number(s->arg, 0, 1);
-
-    if (n_signers > 0 || n > THREADS_MAX) {
-        return fail("too many threads", s->arg);
-    }
-    n_signers = n;
-    for (unsigned int i = 0; i < n; i++) {
-        start(w, i, s, run);
-    }
-    return true;
-}
-
-static bool sign_next(struct thread *t, EVP_PKEY_CTX *prepared)
-{
-    struct key *key = &t->worker.key[t->signatures % t->worker.n_keys];
-    unsigned char sig[SIGNATURE_MAX];
-    size_t len = 0;
-    bool good = prepared != NULL ? sign_prepared(prepared)
-                                 : sign(&t->worker, key, sig, &len);
-
-    t->signatures++;
-    return good;
-}
-
-static void *sign_on(void *arg)
-{
-    struct thread *t = arg;
-    EVP_PKEY_CTX *prepared =
-        t->worker.prepared ? prepare(&t->worker, &t->worker.key[0]) : NULL;
-
-    t->good = prepared != NULL || !t->worker.prepared;
-    while (t->good && !stopping) {
-        t->good = sign_next(t, prepared);
-    }
-    /* In a process that ends, libcrypto may be gone: nothing is freed. */
-    if (!t->good && !leaving) {
-        fail("a thread's signature failed", "");
-    }
-    while (leaving) {
-        pause();
-    }
-    EVP_PKEY_CTX_free(prepared);
-    step_free(&t->worker, NULL);
-    return NULL;
-}
-
-/* Goes on when all have signed: libcrypto's own locks around a thread's first
- * use do not survive a fork. */
-static bool step_threads(struct worker *w, const struct step *s)
-{
-    stopping = false;
-    if (w->n_keys == 0 || !start_all(w, s, sign_on)) {
-        return fail("no threads:", s->arg);
-    }
-    for (unsigned int i = 0; i < n_signers; i++) {
-        while (signer[i].signatures <= w->n_keys && signer[i].good) {
-            usleep(1000);
-        }
-    }
-    return true;
-}
-
-static bool step_stop(struct worker *w, const struct step *s)
-{
-    (void)w;
-    (void)s;
-    stopping = true;
-    return join_all();
-}
-
-static void *run_thread(void *arg)
-{
-    struct thread *t = arg;
-
-    t->good = run_steps(&t->worker, t->step.body, t->step.body_end);
-    step_free(&t->worker, NULL);
-    return NULL;
-}
-
-static bool step_in(struct worker *w, const struct step *s)
-{
-    return s->body != NULL && start_all(w, s, run_thread) && join_all();
-}
 
 /* ---- processes ---- */
 
@@ -270,6 +132,16 @@ static bool step_alarm(struct worker *w, const struct step *s)
 {
     (void)w;
     alarm(number(s->arg, 0, ALARM));
+    return true;
+}
+
+/* Until somebody has made the file. */
+static bool step_await(struct worker *w, const struct step *s)
+{
+    (void)w;
+    while (access(s->arg, F_OK) != 0) {
+        usleep(2000);
+    }
     return true;
 }
 
@@ -458,8 +330,10 @@ static const struct {
     bool (*run)(struct worker *w, const struct step *s);
 } steps[] = {
     { "load", step_load },      /* =URI, =FILE; of "A B" the nth takes one */
+    { "peek", step_peek },      /* =URI: the first that is there */
     { "refused", step_refused },    /* =URI, =FILE: cannot be loaded */
     { "answer", step_answer },  /* =PIN, to every question; prints "asked" */
+    { "hold", step_hold },      /* =FILE: no answers while it is there */
     { "is", step_is },          /* =FILE: the key loaded last is this one */
     { "free", step_free },      /* all keys */
     { "sign", step_sign },      /* =N, each with every key */
@@ -476,7 +350,11 @@ static const struct {
     { "pss", step_pss },        /* RSA signatures from here on */
     { "threads", step_threads },    /* =N start to sign */
     { "stop", step_stop },          /* and end, all signatures good */
+    { "until", step_until },        /* =N: they signed so often, together */
+    { "tally", step_tally },        /* prints how often each did meanwhile */
     { "in", step_in },          /* =N threads do [ STEPS ] */
+    { "meet", step_meet },      /* there: they wait for each other */
+    { "only", step_only },      /* =0-3,7 there: these do [ STEPS ] */
     { "fork", step_fork },      /* =N[,AT ONCE] children do [ STEPS ] */
     { "daemon", step_daemon },  /* goes on in the background */
     { "adopt", step_adopt },    /* orphans below become our children */
@@ -491,6 +369,7 @@ static const struct {
     { "_exit", step_exit },
     { "sleep", step_sleep },    /* =MILLISECONDS */
     { "alarm", step_alarm },    /* =SECONDS until it is ended */
+    { "await", step_await },    /* =FILE, until it is there */
     { "pause", step_pause },    /* is stopped, and goes on by SIGCONT */
     { "abort", step_abort },    /* and leaves a core where it may */
     { "input", step_input },    /* waits for the end of the standard input */

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -45,6 +46,7 @@ struct worker {
     bool pss;
     long resident_kib;
     const char *answer;         /* to who asks for a PIN; NULL: none */
+    const char *hold;           /* but not while there is this file; or NULL */
 };
 
 struct step {
@@ -113,6 +115,9 @@ static int answer(char *buf, int size, int rwflag, void *arg)
     (void)rwflag;
     printf("asked\n");
     fflush(stdout);
+    while (w->hold != NULL && access(w->hold, F_OK) == 0) {
+        usleep(2000);
+    }
     if (len == 0 || len > (size_t)size) {
         return -1;
     }
@@ -187,6 +192,19 @@ static bool step_load(struct worker *w, const struct step *s)
     return true;
 }
 
+/* Opens a store, and closes it with what it has first. */
+static bool step_peek(struct worker *w, const struct step *s)
+{
+    OSSL_STORE_CTX *store =
+        OSSL_STORE_open_ex(s->arg, w->ctx, NULL, NULL, NULL, NULL, NULL, NULL);
+    OSSL_STORE_INFO *info = store != NULL ? OSSL_STORE_load(store) : NULL;
+    bool good = info != NULL;
+
+    OSSL_STORE_INFO_free(info);
+    OSSL_STORE_close(store);
+    return good || fail("nothing in", s->arg);
+}
+
 /* Cannot be loaded, and why not is told. */
 static bool step_refused(struct worker *w, const struct step *s)
 {
@@ -202,6 +220,12 @@ static bool step_refused(struct worker *w, const struct step *s)
 static bool step_answer(struct worker *w, const struct step *s)
 {
     w->answer = s->arg;
+    return true;
+}
+
+static bool step_hold(struct worker *w, const struct step *s)
+{
+    w->hold = s->arg;
     return true;
 }
 

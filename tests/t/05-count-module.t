@@ -69,6 +69,42 @@ is($slow_run->{status}, 0, 'with a latency it works as well');
 cmp_ok($slow_run->{seconds}, '>=', 0.02 * $slow->total,
     'and each call takes that long');
 
+my $slower = P11::Count->new($token, slow => 'C_SignInit=300000');
+$slow_run = sign($slower->token);
+is($slow_run->{status}, 0, 'with one that is slow, too');
+cmp_ok($slow_run->{seconds}, '>=', 0.3, 'and that one takes that long');
+is_deeply([$slower->flight('C_SignInit')], [0, 1],
+    'never more than one was under way, and none is now');
+is_deeply([$slower->flight('C_Verify')], [0, 0], 'of others none ever was');
+
+# Two at once, which both stay inside as long as a file is there.
+my $file = spew(scratch() . '/frozen', '');
+my $frozen = P11::Count->new($token, freeze => 'C_SignInit',
+                             freeze_file => $file);
+my @jobs = start_jobs(2, sub { sign($frozen->token)->{status} });
+ok(wait_for(30, sub { ($frozen->flight('C_SignInit'))[0] == 2 }),
+    'two processes are inside a function that is frozen');
+unlink $file;
+is_deeply([finish_jobs(30, @jobs)], [0, 0], 'and go on when it thaws');
+is_deeply([$frozen->flight('C_SignInit')], [0, 2], 'two were at once');
+
+# Settings of its own.
+my $own = P11::Count->new($token, own => 1, fail => 'C_SignInit=0x5');
+is_deeply({ $own->env }, {}, 'a module with settings of its own');
+my $plain = P11::Count->new($token);
+my %both = (env => { %{ $own->token->env }, $plain->env });
+for my $row ([$own, 1], [$plain, 0]) {
+    my ($which, $status) = @$row;
+    my $result = run_in(\%both, 'pkcs11-tool', '--module', $which->module,
+        '--token-label', $token->label, '--login', '--pin', $token->pin,
+        '--sign', '--mechanism', 'ECDSA', '--id', '01', '--input-file', $data,
+        '--output-file', scratch() . '/signature');
+    is($result->{status}, $status, 'does as they say, and another as its do')
+        or diag($result->{err});
+}
+is($own->calls('C_SignInit') . $plain->calls('C_SignInit'), '11',
+    'each counts by itself');
+
 fails_with({ env => { COUNT_MODULE => '/nonexistent/module.so' } },
     'a module that is not there is named', qr{/nonexistent/module\.so},
     'pkcs11-tool', '--module', $count->module, '--list-slots');

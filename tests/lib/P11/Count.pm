@@ -19,16 +19,19 @@ my $count = 0;
 # Not part of a budget: how a module is opened, not what is done with it.
 my %free = map { $_ => 1 } qw(C_GetFunctionList C_GetInfo);
 
-# What the module can feign besides, as tests/c/count_fault.c and count_lie.c
-# tell.
+# What the module can feign besides, as tests/c/count_pace.c, count_fault.c and
+# count_lie.c tell.
 my %feigned = map { ($_ => 'COUNT_' . uc) }
     qw(apart latency_us flags flags_off fail keypad_pin owner sessions
        manufacturer mechanisms lacks lie refuse one_opening x931
-       freeze freeze_file device);
+       freeze freeze_file device slow);
 
 # P11::Count->new(TOKEN, OPTIONS…): counts what goes to its module. Options:
 #   apart       1: the module gets libraries of its own, as in another process
 #   latency_us  microseconds that each call takes longer
+#   slow        'C_Sign=200000 …': that these take
+#   own         1: settings are the module's own, not in the environment, so
+#               that a process can have several such modules
 #   flags       CKF_ bits that tokens show besides their own
 #   flags_off   and those that they do not show
 #   fail        'C_Login=0xa4 C_Sign#2=0x30 …': calls that fail, and how
@@ -54,13 +57,25 @@ sub new {
                      $module) or die "$module: $!\n";
     P11::Test::spew($file, '');
     chmod 0666, $file or die "$file: $!\n";
-    return bless { token => $token, module => $module, file => $file,
-                   options => \%options }, $class;
+    my $self = bless { token => $token, module => $module, file => $file,
+                       own => delete $options{own}, options => \%options },
+                     $class;
+    if ($self->{own}) {
+        my %env = $self->settings;
+        P11::Test::spew("$module.env",
+                        join '', map { "$_=$env{$_}\n" } sort keys %env);
+    }
+    return $self;
 }
 
 sub module { return $_[0]{module} }
 
 sub env {
+    my ($self) = @_;
+    return $self->{own} ? () : $self->settings;
+}
+
+sub settings {
     my ($self) = @_;
     return (COUNT_MODULE => $self->{token}->module,
             COUNT_FILE => $self->{file},
@@ -99,6 +114,21 @@ sub calls {
     return $self->read->{$function} // 0;
 }
 
+# (NOW, MOST): how many calls of a function are under way, and how many ever
+# were at once.
+sub flight {
+    my ($self, $function) = @_;
+    my $bytes = P11::Test::slurp($self->{file});
+    my ($found, $n) = length $bytes < 16 ? (0, 0) : unpack 'QQ', $bytes;
+    return (0, 0) if $found != $magic;      # nobody has opened it yet
+    for my $i (0 .. $n - 1) {
+        my $name = unpack 'Z56', substr $bytes, 16 + $i * $row_bytes, 56;
+        next if $name ne $function;
+        return unpack 'LL', substr $bytes, 16 + $n * $row_bytes + $i * 8, 8;
+    }
+    die "$function is not counted\n";
+}
+
 # All calls that budgets speak of.
 sub total {
     my ($self) = @_;
@@ -120,6 +150,9 @@ sub reset {
     for my $i (0 .. $n - 1) {
         sysseek $out, 16 + $i * $row_bytes + 56, 0 or die "seek: $!\n";
         syswrite $out, pack 'Q', 0 or die "write: $!\n";
+        sysseek $out, 16 + $n * $row_bytes + $i * 8 + 4, 0
+            or die "seek: $!\n";
+        syswrite $out, pack 'L', 0 or die "write: $!\n";
     }
     close $out;
     return;
