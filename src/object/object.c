@@ -213,12 +213,13 @@ hsm_rc hsm_objects_look(struct hsm_session *s, const struct hsm_search *search,
 {
     struct hsm_token *tok = s->tok;
     unsigned int ended = atomic_load(&tok->copies_ended);
+    unsigned int tries = 1;
     hsm_rc rc = look(s, search, out);
 
-    for (unsigned int i = 1; i < HALF_MADE_TRIES && may_be_half_made(rc, out)
-         && atomic_load(&tok->copies_begun) != ended; i++) {
+    while (tries < HALF_MADE_TRIES && may_be_half_made(rc, out)
+           && atomic_load(&tok->copies_begun) != ended) {
         hsm_objects_clear(out);
-        hsm_pause_ms(i);
+        hsm_pause_ms(tries++);
         ended = atomic_load(&tok->copies_ended);
         rc = look(s, search, out);
     }

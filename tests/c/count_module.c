@@ -122,7 +122,9 @@ static void read_own(void)
         fclose(in);
     }
     for (size_t i = 0; i < n; i++) {
-        count_own[i] = count_own[i] == '\n' ? '\0' : count_own[i];
+        if (count_own[i] == '\n') {
+            count_own[i] = '\0';
+        }
     }
 }
 
