@@ -166,24 +166,7 @@ for my $row (@same) {
 SKIP: {
     my $nss = P11::Token->make('NSS')
         or skip('NSS is not installed: no second module', 1);
-    $nss->{tool_env}{COUNT_INIT_ARGS} =
-        $nss->{settings}{'pkcs11-module-init-args'};
     my $key = $nss->keypair('EC:prime256v1', 'apart', '01');
-    my $label = $nss->label;
-    my $conf = 0;
-
-    # The file with both modules, the one to freeze with or without its PIN.
-    my $both = sub {
-        my ($count, $slow, $pin) = @_;
-        my $path = $count->token->write_conf(
-            file => 'both' . ++$conf . '.cnf',
-            settings => { module1 => 'slow_module' });
-        my $args = $nss->{settings}{'pkcs11-module-init-args'};
-        spew($path, slurp($path) . "\n[slow_module]\npath = "
-             . $slow->module . "\ninit-args = $args\n"
-             . ($pin ? 'token-pin = file:' . $nss->pin_file . "\n" : ''));
-        return $path;
-    };
     my %env = (%{ $soft->env }, %{ $nss->env });
 
     # Only the module that has the token needs to be asked.
@@ -200,8 +183,8 @@ SKIP: {
         my $count = P11::Count->new($soft, own => 1);
         my $slow = P11::Count->new($nss, own => 1, freeze => $function,
                                    freeze_file => $frozen);
-        my %how = (env => { %env,
-                            OPENSSL_CONF => $both->($count, $slow, 1) });
+        my %how = (env => { %env, OPENSSL_CONF => $count->token->write_conf(
+            also => [$slow->token]) });
         my @load = ("load=$one", 'sign');
         spew($frozen, '');
         my $app = begin(\%how, ($at_work ? @load : ()),
@@ -226,8 +209,10 @@ SKIP: {
         my ($hold, $go) = (file(), file());
         my $count = P11::Count->new($soft, own => 1);
         my $slow = P11::Count->new($nss, own => 1);
-        my %how = (env => { %env,
-                            OPENSSL_CONF => $both->($count, $slow, 0) });
+        my $asks = $slow->token;
+        $asks->{asks} = 1;
+        my %how = (env => { %env, OPENSSL_CONF => $count->token->write_conf(
+            also => [$asks]) });
         my @load = ("load=$one", 'sign');
         spew($hold, '');
         my $app = begin(\%how, ($at_work ? @load : ()),

@@ -116,6 +116,35 @@ for my $limit (1, 2, 16) {
                'sign', 'fork=8,4', '[', qw(in=4 [ sign=5 ] ] sign));
 }
 
+# Two modules, each with a counter of its own.
+SKIP: {
+    my $nss = P11::Token->make('NSS')
+        or skip('NSS is not installed: no second module', 1);
+    my $key = $nss->keypair('EC:prime256v1', 'nss', '01');
+    my $ours = P11::Count->new($token, own => 1);
+    my $theirs = P11::Count->new($nss, own => 1);
+    for my $limit (1, 2, 16) {
+        my %both = (env => { %{ $ours->token->env }, %{ $nss->env },
+            OPENSSL_CONF => $ours->token->write_conf(
+                file => "both$limit.cnf", also => [$theirs->token],
+                settings => { 'pkcs11-module-max-sessions' => $limit,
+                              'pkcs11-module-cache-keys' => 'false' }) });
+        $_->reset for $ours, $theirs;
+        ok_use_key(\%both, "$n threads, max-sessions $limit, two modules",
+                   "in=$n", '[', 'meet', "load=$ec[0] $key", "sign=$often",
+                   qw(free ]));
+        for my $row ([$ours, 'the first'], [$theirs, 'the second']) {
+            my ($counts, $which) = @$row;
+            is($counts->calls('C_Sign'), $n / 2 * $often,
+               "$which has signed for half of them");
+            is($counts->calls('C_Initialize') . $counts->calls('C_Login'),
+               '11', "$which was started and logged in to once");
+            cmp_ok($counts->calls('C_OpenSession'), '<=', $limit,
+                   "$which had no more sessions than it may have");
+        }
+    }
+}
+
 # Nobody is left out, though each wants to go on at once.
 for my $row (['EC', $ec[0], $often * 25 * $n], ['RSA', $rsa, $often * 5 * $n]) {
     my ($name, $uri, $all) = @$row;

@@ -87,10 +87,14 @@ sub uri {
 #   providers   [qw(default pkcs11)]: in the order of activation
 #   properties  default property query
 #   file        its name [openssl.cnf]
+#   also        [TOKENS]: whose modules come behind this one's, in sections of
+#               their own; with their PINs, but where a token's "asks" is set
 # By default module path and PIN (by file) are set. The name of the file.
 sub write_conf {
     my ($self, %how) = @_;
+    my @also = @{ $how{also} // [] };
     my %settings = (
+        (map { ("module$_" => "module${_}_section") } 1 .. @also),
         'pkcs11-module-path'      => $self->{module},
         'pkcs11-module-token-pin' => 'file:' . $self->pin_file,
         %{ $self->{settings} // {} },
@@ -117,10 +121,20 @@ sub write_conf {
         }
         $text .= "activate = 1\n";
     }
+    $text .= $also[$_ - 1]->module_section("module${_}_section")
+        for 1 .. @also;
     # req wants a section of its own, even if it is empty.
     $text .= "\n[req]\ndistinguished_name = name\n\n[name]\n";
     my $path = "$self->{dir}/" . ($how{file} // 'openssl.cnf');
     return P11::Test::spew($path, $text);
+}
+
+sub module_section {
+    my ($self, $name) = @_;
+    my $args = ($self->{settings} // {})->{'pkcs11-module-init-args'};
+    return "\n[$name]\npath = $self->{module}\n"
+        . (defined $args ? "init-args = $args\n" : '')
+        . ($self->{asks} ? '' : 'token-pin = file:' . $self->pin_file . "\n");
 }
 
 # The environment for programs that read openssl.cnf: made by write_conf().
