@@ -17,7 +17,9 @@ use P11::UseKey;
 use Time::HiRes qw(sleep);
 
 needs('pkcs11-tool');
-my $limit_ms = 700;
+# The thread sanitizer is slow, and looks for races: it sees each kind of call.
+my $races = sanitizer() eq 'thread';
+my $limit_ms = $races ? 1500 : 700;
 # What else a slow machine needs for a refusal.
 my $slack_ms = sanitizer() ? 8000 : 3000;
 my $setting = 'pkcs11-module-call-timeout';
@@ -74,7 +76,7 @@ sub child_signs {
 
 # ---- each call that a signature makes ----
 
-for my $call (qw(C_SignInit C_Sign)) {
+for my $call ($races ? 'C_Sign' : qw(C_SignInit C_Sign)) {
     my $app = application($call);
     $app->done("$call: loaded", 'load');
     $app->done("$call: signs", 'sign');
@@ -94,9 +96,9 @@ for my $call (qw(C_SignInit C_Sign)) {
 
 # ---- and those that bring it up ----
 
-for my $call (qw(C_Initialize C_GetSlotList C_GetTokenInfo C_OpenSession
-                 C_Login C_FindObjectsInit C_FindObjects
-                 C_GetAttributeValue)) {
+for my $call (qw(C_Initialize C_OpenSession C_Login),
+              $races ? () : qw(C_GetSlotList C_GetTokenInfo C_FindObjectsInit
+                               C_FindObjects C_GetAttributeValue)) {
     my $app = application($call);
     freeze();
     times_out($app, "load, $call", $call, 'load');
@@ -115,7 +117,7 @@ for my $call (qw(C_Initialize C_GetSlotList C_GetTokenInfo C_OpenSession
     my $app = application('C_Sign', undef,
                           'pkcs11-module-max-sessions' => 1);
     $app->done("$name: loaded", 'load');
-    for my $round (1 .. 3) {
+    for my $round (1 .. ($races ? 1 : 3)) {
         freeze();
         times_out($app, "$name, $round", 'C_Sign');
         thaw();
@@ -183,6 +185,8 @@ for my $call (qw(C_Initialize C_GetSlotList C_GetTokenInfo C_OpenSession
 # ---- a server that is frozen ----
 
 SKIP: {
+    skip('p11-kit is slow under the thread sanitizer, and not judged by it', 1)
+        if $races;
     my $remote = P11::Token->make('P11KitRemote')
         or skip('p11-kit is not installed', 1);
     $remote->{behind}->keypair('EC:prime256v1', 'ec', '01');
@@ -222,8 +226,6 @@ SKIP: {
     ok(defined $lost && $lost <= 2, "$name: started anew, it signs");
     $app->ends_well($name, 10);
 
-    skip('p11-kit closes, as the process ends, what a thread reads from', 1)
-        if sanitizer() eq 'thread';
     # [how, what, seconds that the end may take]
     for (['limit', \%limited, 4], ['no limit', \%plain, 4]) {
         my ($what, $how, $seconds) = @$_;
