@@ -205,8 +205,9 @@ bool hsm_gate_shut(unsigned int deadline_ms)
         }
     }
     if (atomic_load(&gate_state) != GATE_DEAD) {
-        atomic_store(&gate_state, GATE_SHUT);
+        /* First, or who shut it last would be let in just now. */
         atomic_store(&shutter, pthread_self());
+        atomic_store(&gate_state, GATE_SHUT);
     }
     hsm_unlock(&gate_lock);
     out = wait_for_others(NULL, deadline_ms);
