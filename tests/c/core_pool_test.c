@@ -183,6 +183,65 @@ static void test_dirty(unsigned int limit)
     hsm_context_put(ctx);
 }
 
+/* ---- in turn ---- */
+
+struct patient {
+    struct waiter w;
+    atomic_bool served;
+};
+
+static void *wait_in_turn(void *arg)
+{
+    struct patient *p = arg;
+    struct hsm_session *s = NULL;
+
+    p->w.rc = hsm_pool_take(p->w.ctx, p->w.tok, HSM_RO, &s);
+    atomic_store(&p->served, true);
+    hsm_pool_put(s);
+    return NULL;
+}
+
+static bool somebody_waits(struct hsm_token *tok)
+{
+    bool waits;
+
+    hsm_lock(&tok->lock);
+    waits = tok->pool.turns != NULL;
+    hsm_unlock(&tok->lock);
+    return waits;
+}
+
+/* Who gives a session back and wants it again at once is not first for ever. */
+static void test_turns(void)
+{
+    struct core_setup how = { .max_sessions = 1 };
+    struct hsm_context *ctx = core_open(&how);
+    struct hsm_key *key = core_key(ctx, RSA_URI);
+    struct patient p = { .w = { .ctx = ctx } };
+    struct hsm_session *s = NULL;
+    pthread_t thread;
+    hsm_rc rc;
+
+    if (!ok(key != NULL, "a token with one session, and two that want it")) {
+        return;
+    }
+    p.w.tok = hsm_key_token(key);
+    ok(hsm_ok(hsm_pool_take(ctx, p.w.tok, HSM_RO, &s)), "one has it");
+    pthread_create(&thread, NULL, wait_in_turn, &p);
+    while (!somebody_waits(p.w.tok)) {
+        hsm_pause_ms(1);
+    }
+    hsm_pause_ms(200);
+    hsm_pool_put(s);
+    rc = hsm_pool_take(ctx, p.w.tok, HSM_RO, &s);
+    ok(hsm_ok(rc) && atomic_load(&p.served), "then the other one, then again");
+    hsm_pool_put(s);
+    pthread_join(thread, NULL);
+    ok(hsm_ok(p.w.rc) && !somebody_waits(p.w.tok), "nobody waits any more");
+    hsm_key_put(key);
+    hsm_context_put(ctx);
+}
+
 /* ---- while the token is made void ---- */
 
 /* Held up where it may take a session only after what we do here: in a thread
@@ -287,6 +346,7 @@ int main(void)
     test_waiting();
     test_dirty(1);
     test_dirty(2);
+    test_turns();
     test_void_meanwhile();
     test_new_life();
     return tap_done();
