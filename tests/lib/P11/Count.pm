@@ -99,6 +99,8 @@ sub read {
 
     return {} if length $bytes < 16;
     my ($found, $n) = unpack 'QQ', $bytes;
+    # A process that has just begun is about to say what it is.
+    return {} if $found == 0;
     die "$self->{file} is no file of counts\n" if $found != $magic;
     for my $i (0 .. $n - 1) {
         my ($name, $calls) =
