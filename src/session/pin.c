@@ -181,6 +181,20 @@ static hsm_rc pin_from_fd(int fd, const char *what, struct hsm_secret **out)
     return HSM_OK;
 }
 
+/* Secrets of containers come with odd owners and modes: told, not refused. */
+static void warn_of_others(const struct stat *st, const char *path)
+{
+    if ((st->st_mode & S_IROTH) != 0) {
+        hsm_log(HSM_LOG_WARN, "PIN file \"%s\" can be read by everybody:"
+                " chmod o-r", path);
+    }
+    if (st->st_uid != 0 && st->st_uid != geteuid()) {
+        hsm_log(HSM_LOG_WARN, "PIN file \"%s\" belongs to user id %ld, who is"
+                " neither root nor this process's (%ld): chown it to one of"
+                " these", path, (long)st->st_uid, (long)geteuid());
+    }
+}
+
 /* A FIFO has to have its writer; it stays not blocking. */
 static hsm_rc check_file(int fd, const char *path)
 {
@@ -198,9 +212,8 @@ static hsm_rc check_file(int fd, const char *path)
     if (S_ISFIFO(st.st_mode) && !wait_for_writer(fd)) {
         return refused("nobody writes a PIN into \"%s\": %m", path);
     }
-    if (S_ISREG(st.st_mode) && (st.st_mode & S_IROTH) != 0) {
-        hsm_log(HSM_LOG_WARN, "PIN file \"%s\" can be read by everybody:"
-                " chmod o-r", path);
+    if (S_ISREG(st.st_mode)) {
+        warn_of_others(&st, path);
     }
     return HSM_OK;
 }

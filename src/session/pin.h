@@ -37,9 +37,10 @@ struct hsm_cred {
 /*
  * The PIN for a token. *out is NULL with HSM_OK when no source is there at
  * all. HSM_E_PIN_SOURCE: a source is there and fails: unreadable, empty, too
- * long, a file readable by others than its owner and group is only logged;
- * a setting that is the name of an existing file is refused with the advice
- * to write "file:". One trailing newline (LF or CRLF) is dropped.
+ * long; a setting that is the name of an existing file is refused with the
+ * advice to write "file:". A file readable by others than its owner and group,
+ * or of an owner who is neither root nor the effective user, is only logged.
+ * One trailing newline (LF or CRLF) is dropped.
  */
 HSM_CHECKED hsm_rc hsm_pin_find(const struct hsm_cred *cred,
                                 const struct hsm_identity *token,

@@ -197,9 +197,9 @@ for my $row (
 }
 
 SKIP: {
-    skip('only root can become somebody else', 2) if $> != 0;
-    skip('setpriv is not installed', 2) if !have('setpriv');
-    skip('another user cannot reach what was built', 2)
+    skip('only root can become somebody else', 14) if $> != 0;
+    skip('setpriv is not installed', 14) if !have('setpriv');
+    skip('another user cannot reach what was built', 14)
         if run(qw(setpriv --reuid 65534 --clear-groups test -r),
                module_file())->{status} != 0;
     my ($pin_how, @command) = read_pin($private, [have('setpriv'),
@@ -209,6 +209,26 @@ SKIP: {
     my $result = openssl_refuses($pin_how, 'a PIN file of another user',
         qr/cannot be opened: Permission denied/, @command);
     unlike($result->{err}, qr/\Q$pin\E/, '… and no PIN is shown');
+
+    # [name, owner, who reads, warned]
+    for my $row (['of a stranger', 65533, 0, 1],
+                 ['of a stranger, read by a user', 65533, 65534, 1],
+                 ['of this user', 65534, 65534, 0],
+                 ['of root, read by a user', 0, 65534, 0]) {
+        my ($name, $owner, $user, $warned) = @$row;
+        my $file = pin_file("owned-$owner-$user", "$pin\n", 0440);
+        chown $owner, 65534, $file or die "$file: $!\n";
+        my ($how, @read) = read_pin($file, [have('setpriv'), '--reuid', $user,
+            qw(--regid 65534 --clear-groups)]);
+        chmod 0644, "$token->{dir}/pin.cnf";
+        ok_openssl($how, "a PIN file $name", @read);
+        my $said = slurp($log);
+        my $words = qr/PIN file "\Q$file\E" belongs to user id $owner, /;
+        ok($warned ? $said =~ $words : $said !~ /PIN file/,
+           $warned ? '… is warned of' : '… is as it should be')
+            or diag($said);
+        unlike($said, qr/\Q$pin\E/, '… and is not shown');
+    }
 }
 
 done_testing();
