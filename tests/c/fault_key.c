@@ -2,14 +2,16 @@
 /*
  * An application that goes on when something fails, and judges how it failed:
  *
- *     fault_key RSA-URI RSA-PUB EC-URI EC-PUB TOKEN-URI FOLDER CASE…
+ *     fault_key SCENARIO KEYS TOKEN-URI FOLDER CASE…
  *
  * A CASE is a value of COUNT_FAIL (count_fault.c), or COUNT_…=VALUE, another
  * variable of the counting module; letters and a colon may be in front of it.
  * For each there is a new process, which loads the provider (FAULT_CONF is its
- * configuration) and does all of fault_steps. Each must end right, with nothing
- * on the error queue, or fail with exactly one entry of ours. The PUB files
- * have the public keys; FOLDER is where SoftHSM keeps the token's objects:
+ * configuration) and does all of the SCENARIO: use or keep. Each step must end
+ * right, with nothing on the error queue, or fail with exactly one entry of
+ * ours. KEYS is a file: of RSA, EC and for keep a key with its PIN at each use,
+ * a line with the URI and one with the file of the public key. FOLDER is where
+ * SoftHSM keeps the token's objects:
  * those that are made are counted there, so that nobody has to be believed,
  * and removed.
  *
@@ -43,6 +45,7 @@
 #define HANGS_AFTER 60
 #define ENTRY_MAX 900
 
+static const struct fault_scenario *scenario;
 static struct fault_known known;
 static const char *folder;
 
@@ -95,13 +98,13 @@ static void count_entries(int *all, int *ours, char *text)
 
 static bool attempt(size_t i, bool *done)
 {
-    const char *name = fault_steps[i].name;
+    const char *name = scenario->steps[i].name;
     char entry[ENTRY_MAX];
     int all, ours;
 
     ERR_clear_error();
     this.wrong = NULL;
-    *done = fault_steps[i].run(&this);
+    *done = scenario->steps[i].run(&this);
     count_entries(&all, &ours, entry);
     if (this.wrong != NULL) {
         return bad("%s: %s", name, this.wrong);
@@ -120,19 +123,21 @@ static bool attempt(size_t i, bool *done)
     return true;
 }
 
-/* How many attempts may fail until this step is over. */
-static unsigned int may_fail(size_t step)
+/* How many attempts may fail until this step is over. What is deleted although
+ * the module says that it is not, is not found any more. */
+static unsigned int may_fail(const struct fault_step *step)
 {
-    return recovers && !(made_once && fault_steps[step].makes) ? 0
-                                                               : 1;
+    return is_late && step->deletes                  ? 2
+        : recovers && !(made_once && step->makes) ? 0
+                                                     : 1;
 }
 
 static bool run_steps(void)
 {
     unsigned int n_failed = 0;
 
-    for (size_t i = 0; i < fault_n_steps; i++) {
-        int needs = fault_steps[i].needs;
+    for (size_t i = 0; i < scenario->n; i++) {
+        int needs = scenario->steps[i].needs;
         bool done = false;
 
         if (needs != N_KEYS && this.key[needs] == NULL) {
@@ -143,7 +148,7 @@ static bool run_steps(void)
                 return false;
             }
             n_failed += done ? 0 : 1;
-            if (!stays && !done && n_failed > may_fail(i)) {
+            if (!stays && !done && n_failed > may_fail(&scenario->steps[i])) {
                 return false;
             }
         }
@@ -226,8 +231,8 @@ static void be_case(const char *fault, int out)
     } else {
         good = run_steps();
     }
-    dprintf(out, "%u %u %s\n", this.n_made, this.n_attempts,
-            why);
+    dprintf(out, "%u %u %u %u %s\n", this.n_made, this.n_attempts,
+            this.n_deleted, this.n_deletions, why);
     fault_free(&this);
     EVP_PKEY_free(known.peer); /* knows the provider, by key agreement */
     OSSL_LIB_CTX_free(this.ctx);
@@ -239,7 +244,9 @@ static bool judge_case(int status, char *text, size_t n_new)
 {
     unsigned long made = strtoul(text, &text, 10);
     unsigned long attempts = strtoul(text, &text, 10);
-    unsigned long most = 0;
+    unsigned long deleted = strtoul(text, &text, 10);
+    unsigned long deletions = strtoul(text, &text, 10);
+    unsigned long most = 0, least = 0;
 
     snprintf(why, sizeof(why), "%s", text + strspn(text, " "));
     why[strcspn(why, "\n")] = '\0';
@@ -250,13 +257,15 @@ static bool judge_case(int status, char *text, size_t n_new)
                  WTERMSIG(status));
         return false;
     }
-    most = stays || is_late ? attempts : made;
-    if (n_new < (size_t)made * 2 || n_new > (size_t)most * 2) {
+    most = (stays || is_late ? attempts : made) * 2 - deleted;
+    least = made * 2 - (stays || is_late ? deletions : deleted);
+    if ((long)n_new < (long)least || n_new > (size_t)most) {
         size_t len = strlen(why);
 
         snprintf(why + len, sizeof(why) - len,
-                 " (%zu objects are new, of %lu pairs in %lu attempts)", n_new,
-                 made, attempts);
+                 " (%zu objects are new, of %lu pairs in %lu attempts, %lu"
+                 " deleted in %lu)", n_new, made, attempts, deleted,
+                 deletions);
         return false;
     }
     return WEXITSTATUS(status) == GOOD;
@@ -306,34 +315,65 @@ static EVP_PKEY *read_public(const char *path)
     return found;
 }
 
+/* A line of the file, without its end. */
+static char *read_line(FILE *in)
+{
+    char *line = NULL;
+    size_t size = 0;
+
+    if (getline(&line, &size, in) > 0) {
+        line[strcspn(line, "\n")] = '\0';
+        return line;
+    }
+    free(line);
+    return NULL;
+}
+
+/* Of KEY_RSA, KEY_EC, and KEY_ALWAYS where there is one. */
+static bool read_keys(const char *path)
+{
+    FILE *in = fopen(path, "r");
+
+    for (int i = 0; in != NULL && i < KEY_MADE; i++) {
+        char *uri = read_line(in), *file = read_line(in);
+
+        known.key_uri[i] = uri;
+        known.public_key[i] = file != NULL ? read_public(file) : NULL;
+        free(file);
+    }
+    if (in != NULL) {
+        fclose(in);
+    }
+    return known.public_key[KEY_RSA] != NULL
+        && known.public_key[KEY_EC] != NULL
+        && (scenario != &fault_keep || known.public_key[KEY_ALWAYS] != NULL);
+}
+
 static bool prepare(char **argv)
 {
+    scenario = strcmp(argv[0], fault_keep.name) == 0 ? &fault_keep : &fault_use;
     known.judge = OSSL_LIB_CTX_new();
     if (known.judge == NULL
         || OSSL_PROVIDER_load(known.judge, "default") == NULL) {
         return false;
     }
-    known.key_uri[KEY_RSA] = argv[0];
-    known.key_uri[KEY_EC] = argv[2];
-    known.public_key[KEY_RSA] = read_public(argv[1]);
-    known.public_key[KEY_EC] = read_public(argv[3]);
-    known.token_uri = argv[4];
-    folder = argv[5];
+    known.token_uri = argv[2];
+    folder = argv[3];
     this.known = &known;
-    return known.public_key[KEY_RSA] != NULL
-        && known.public_key[KEY_EC] != NULL && fault_know(&known);
+    return strcmp(argv[0], scenario->name) == 0 && read_keys(argv[1])
+        && fault_know(&known);
 }
 
 int main(int argc, char **argv)
 {
     bool good = true;
 
-    if (argc < 7 || !prepare(argv + 1)) {
+    if (argc < 5 || !prepare(argv + 1)) {
         fprintf(stderr, "fault_key: cannot begin\n");
         ERR_print_errors_fp(stderr);
         return 2;
     }
-    for (int i = 7; i < argc; i++) {
+    for (int i = 5; i < argc; i++) {
         good = run_case(argv[i]) && good;
     }
     return good ? 0 : 1;

@@ -22,7 +22,7 @@
 
 /* ---- steps ---- */
 
-static bool is_same(EVP_PKEY *own, EVP_PKEY *public)
+bool fault_is_same(EVP_PKEY *own, EVP_PKEY *public)
 {
     unsigned char *a = NULL, *b = NULL;
     int a_len = i2d_PUBKEY(own, &a), b_len = i2d_PUBKEY(public, &b);
@@ -34,7 +34,7 @@ static bool is_same(EVP_PKEY *own, EVP_PKEY *public)
     return same;
 }
 
-static bool load_into(struct fault_run *r, int which)
+bool fault_load(struct fault_run *r, int which)
 {
     const struct fault_known *k = r->known;
 
@@ -42,7 +42,7 @@ static bool load_into(struct fault_run *r, int which)
         r->key[which] = stored_key(r->ctx, k->key_uri[which], NULL, NULL);
     }
     if (r->key[which] != NULL && !r->may_differ
-        && !is_same(r->key[which], k->public_key[which])) {
+        && !fault_is_same(r->key[which], k->public_key[which])) {
         r->wrong = "another public key";
     }
     return r->key[which] != NULL;
@@ -50,12 +50,12 @@ static bool load_into(struct fault_run *r, int which)
 
 static bool step_load_rsa(struct fault_run *r)
 {
-    return load_into(r, KEY_RSA);
+    return fault_load(r, KEY_RSA);
 }
 
 static bool step_load_ec(struct fault_run *r)
 {
-    return load_into(r, KEY_EC);
+    return fault_load(r, KEY_EC);
 }
 
 static bool digest_sign(EVP_PKEY *k, OSSL_LIB_CTX *where, unsigned char *sig,
@@ -79,7 +79,7 @@ static bool digest_sign(EVP_PKEY *k, OSSL_LIB_CTX *where, unsigned char *sig,
     return good;
 }
 
-static bool sign_with(struct fault_run *r, int which)
+bool fault_sign(struct fault_run *r, int which)
 {
     const struct fault_known *k = r->known;
     unsigned char sig[1024];
@@ -97,12 +97,12 @@ static bool sign_with(struct fault_run *r, int which)
 
 static bool step_sign_rsa(struct fault_run *r)
 {
-    return sign_with(r, KEY_RSA);
+    return fault_sign(r, KEY_RSA);
 }
 
 static bool step_sign_ec(struct fault_run *r)
 {
-    return sign_with(r, KEY_EC);
+    return fault_sign(r, KEY_EC);
 }
 
 static bool step_derive(struct fault_run *r)
@@ -170,23 +170,23 @@ static bool step_decrypt_pkcs1(struct fault_run *r)
     return done;
 }
 
-static bool step_generate(struct fault_run *r)
+bool fault_generate(struct fault_run *r, const char *type, const char *name,
+                    int number, char *text)
 {
     struct fault_known *k = r->known;
-    char uri[300], group[] = "P-256";
     OSSL_PARAM params[3];
     EVP_PKEY_CTX *c =
-        EVP_PKEY_CTX_new_from_name(r->ctx, "EC", "provider=pkcs11");
+        EVP_PKEY_CTX_new_from_name(r->ctx, type, "provider=pkcs11");
     unsigned char *der = NULL;
     const unsigned char *at;
     int len;
 
     r->n_attempts++;
-    snprintf(uri, sizeof(uri), "%s;object=made-%u-%d", k->token_uri,
-             r->n_attempts, (int)getpid());
-    params[0] = OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME,
-                                                 group, 0);
-    params[1] = OSSL_PARAM_construct_utf8_string("pkcs11_uri", uri, 0);
+    snprintf(r->made_uri, sizeof(r->made_uri), "%s;object=made-%u-%d",
+             k->token_uri, r->n_attempts, (int)getpid());
+    params[0] = number > 0 ? OSSL_PARAM_construct_int(name, &number)
+                           : OSSL_PARAM_construct_utf8_string(name, text, 0);
+    params[1] = OSSL_PARAM_construct_utf8_string("pkcs11_uri", r->made_uri, 0);
     params[2] = OSSL_PARAM_construct_end();
     if (c == NULL || EVP_PKEY_keygen_init(c) != 1
         || EVP_PKEY_CTX_set_params(c, params) != 1
@@ -210,9 +210,16 @@ static bool step_generate(struct fault_run *r)
     return true;
 }
 
+static bool step_generate(struct fault_run *r)
+{
+    char group[] = "P-256";
+
+    return fault_generate(r, "EC", OSSL_PKEY_PARAM_GROUP_NAME, 0, group);
+}
+
 static bool step_sign_made(struct fault_run *r)
 {
-    return sign_with(r, KEY_MADE);
+    return fault_sign(r, KEY_MADE);
 }
 
 /* A walk that ends early says so. */
@@ -252,25 +259,27 @@ static bool step_free(struct fault_run *r)
 
 /* ---- all of them ---- */
 
-const struct fault_step fault_steps[] = {
-    { "load RSA", step_load_rsa, N_KEYS, false },
-    { "sign RSA", step_sign_rsa, KEY_RSA, false },
-    { "load EC", step_load_ec, N_KEYS, false },
-    { "sign EC", step_sign_ec, KEY_EC, false },
-    { "derive", step_derive, KEY_EC, false },
-    { "decrypt OAEP", step_decrypt_oaep, KEY_RSA, false },
-    { "decrypt PKCS#1", step_decrypt_pkcs1, KEY_RSA, false },
-    { "generate", step_generate, N_KEYS, true },
-    { "sign made", step_sign_made, KEY_MADE, false },
-    { "walk", step_walk, N_KEYS, false },
-    { "decrypt again", step_decrypt_oaep, KEY_RSA, false },
-    { "derive again", step_derive, KEY_EC, false },
-    { "sign RSA again", step_sign_rsa, KEY_RSA, false },
-    { "sign EC again", step_sign_ec, KEY_EC, false },
-    { "free", step_free, N_KEYS, false },
+static const struct fault_step steps[] = {
+    { "load RSA", step_load_rsa, N_KEYS, false, false },
+    { "sign RSA", step_sign_rsa, KEY_RSA, false, false },
+    { "load EC", step_load_ec, N_KEYS, false, false },
+    { "sign EC", step_sign_ec, KEY_EC, false, false },
+    { "derive", step_derive, KEY_EC, false, false },
+    { "decrypt OAEP", step_decrypt_oaep, KEY_RSA, false, false },
+    { "decrypt PKCS#1", step_decrypt_pkcs1, KEY_RSA, false, false },
+    { "generate", step_generate, N_KEYS, true, false },
+    { "sign made", step_sign_made, KEY_MADE, false, false },
+    { "walk", step_walk, N_KEYS, false, false },
+    { "decrypt again", step_decrypt_oaep, KEY_RSA, false, false },
+    { "derive again", step_derive, KEY_EC, false, false },
+    { "sign RSA again", step_sign_rsa, KEY_RSA, false, false },
+    { "sign EC again", step_sign_ec, KEY_EC, false, false },
+    { "free", step_free, N_KEYS, false, false },
 };
 
-const size_t fault_n_steps = sizeof(fault_steps) / sizeof(fault_steps[0]);
+const struct fault_scenario fault_use = {
+    "use", steps, sizeof(steps) / sizeof(steps[0])
+};
 
 bool fault_know(struct fault_known *known)
 {

@@ -7,11 +7,13 @@
 #define TESTS_FAULT_STEPS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include <openssl/evp.h>
 
 enum { KEY_RSA,
        KEY_EC,
+       KEY_ALWAYS, /* wants its PIN at each use; in the one that has it */
        KEY_MADE,
        N_KEYS };
 
@@ -37,6 +39,8 @@ struct fault_run {
     bool may_miss; /* objects, when the store is walked */
     bool may_differ; /* keys: the module lies about them */
     unsigned int n_made, n_attempts; /* key pairs */
+    unsigned int n_deleted, n_deletions; /* objects, and attempts at that */
+    char made_uri[300]; /* of the key pair made last */
     const char *wrong; /* a step's result is; NULL: it is not */
 };
 
@@ -46,13 +50,30 @@ struct fault_step {
     bool (*run)(struct fault_run *r);
     int needs; /* this key; N_KEYS: none */
     bool makes; /* a key pair */
+    bool deletes; /* an object: that can be done once */
 };
 
-extern const struct fault_step fault_steps[];
-extern const size_t fault_n_steps;
+struct fault_scenario {
+    const char *name;
+    const struct fault_step *steps;
+    size_t n;
+};
+
+extern const struct fault_scenario fault_use; /* of keys, and a walk */
+extern const struct fault_scenario fault_keep; /* what else a store can do */
 
 /* Everything of known that follows from public keys. False: it cannot be. */
 bool fault_know(struct fault_known *known);
 void fault_free(struct fault_run *r);
+
+/* ---- what steps are made of ---- */
+
+bool fault_load(struct fault_run *r, int which);
+bool fault_sign(struct fault_run *r, int which);
+/* Of this type, with a parameter that is an int (number > 0) or a text. */
+bool fault_generate(struct fault_run *r, const char *type, const char *name,
+                    int number, char *text);
+/* The same public key. */
+bool fault_is_same(EVP_PKEY *own, EVP_PKEY *public);
 
 #endif

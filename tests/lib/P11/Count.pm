@@ -47,13 +47,15 @@ my %feigned = map { ($_ => 'COUNT_' . uc) }
 #   freeze      'C_Sign …': what does not return while there is a file
 #   freeze_file of this name
 #   device      a file that tells where the token is, tests/c/count_device.c
+#   interfaces  1: it has a list of interfaces, and its functions are 3.0's
 #   lie         '0x181=short C_FindObjects=more …': results that are made up
 sub new {
     my ($class, $token, %options) = @_;
     my $file = P11::Test::scratch() . '/count-' . ++$count;
     # Processes under another user count too, and get here if nowhere else.
     my $module = "$file.so";
-    File::Copy::copy(P11::Test::builddir() . '/tests/c/.libs/count-pkcs11.so',
+    my $which = delete $options{interfaces} ? 'count3-pkcs11' : 'count-pkcs11';
+    File::Copy::copy(P11::Test::builddir() . "/tests/c/.libs/$which.so",
                      $module) or die "$module: $!\n";
     P11::Test::spew($file, '');
     chmod 0666, $file or die "$file: $!\n";

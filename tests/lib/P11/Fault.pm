@@ -15,15 +15,25 @@ my $count = 0;
 
 # P11::Fault->new(OPTIONS…): a SoftHSM token of its own with an RSA and an EC
 # key and a certificate, behind a counting module with these options; undef
-# where there is no SoftHSM. settings => { … } are the provider's.
+# where there is no SoftHSM. settings => { … } are the provider's, scenario is
+# "use" unless given; for "keep" there is a key that wants its PIN at each use.
 sub new {
     my ($class, %options) = @_;
     my $settings = delete $options{settings} // {};
+    my $scenario = delete $options{scenario} // 'use';
     my $token = P11::Token->make('SoftHSM') // return;
     my $dir = "$token->{dir}";
     my %uri = (rsa => $token->keypair('rsa:2048', 'rsa', '01'),
                ec => $token->keypair('EC:prime256v1', 'ec', '02'));
     my %how = (env => $token->conf_env(file => 'plain.cnf'));
+    if ($scenario eq 'keep') {
+        my $made = openssl(\%how, qw(genpkey -propquery ?provider=pkcs11
+            -algorithm EC -pkeyopt group:P-256 -pkeyopt pkcs11_token:tok
+            -pkeyopt pkcs11_label:always
+            -pkeyopt pkcs11_always_authenticate:yes -out), "$dir/always.pem");
+        die $made->{err} if $made->{status} != 0;
+        $uri{always} = $token->uri(object => 'always');
+    }
     for my $key (sort keys %uri) {
         openssl(\%how, 'pkey', '-in', $uri{$key}, '-pubout', '-out',
                 "$dir/$key.pub");
@@ -32,8 +42,10 @@ sub new {
             "$dir/cert.der", '-key', $uri{ec});
     $token->tool('--write-object', "$dir/cert.der", '--type', 'cert',
                  '--id', '02', '--label', 'ec');
+    spew("$dir/keys", join '', map { "$uri{$_}\n$dir/$_.pub\n" }
+        grep { exists $uri{$_} } qw(rsa ec always));
     return bless { token => $token, uri => \%uri, dir => $dir,
-                   settings => $settings,
+                   settings => $settings, scenario => $scenario,
                    counted => P11::Count->new($token, %options) }, $class;
 }
 
@@ -52,8 +64,8 @@ sub run_cases {
 
     return run_in({ env => \%env, timeout => 7200 },
         builddir() . '/tests/c/fault_key',
-        $self->uri('rsa'), "$dir/rsa.pub", $self->uri('ec'), "$dir/ec.pub",
-        $self->{token}->uri, $objects, @cases);
+        $self->{scenario}, "$dir/keys", $self->{token}->uri, $objects,
+        @cases);
 }
 
 # What the scenario calls when nothing fails: { function → calls }.
