@@ -33,6 +33,7 @@ static unsigned int n_stuck;            /* (workers_lock) of them, not back */
 static unsigned int epoch;              /* (workers_lock) of all of these */
 
 static __thread const void *my_who;
+static __thread bool my_last_is_late;
 static _Atomic(hsm_worker_late_fn) late_fn;
 
 static void setup(void)
@@ -231,6 +232,11 @@ void hsm_worker_for(const void *who, hsm_worker_late_fn late)
 {
     atomic_store(&late_fn, late);
     my_who = who;
+}
+
+bool hsm_worker_left_behind(void)
+{
+    return my_last_is_late;
 }
 
 bool hsm_worker_has(const CK_FUNCTION_LIST *real, CK_SESSION_HANDLE h)
@@ -503,6 +509,7 @@ CK_RV hsm_worker_run(struct hsm_job *j, unsigned int limit_ms)
 
     j->who = my_who;
     j->use = hsm_gate_use_now();
+    my_last_is_late = false;
     if (hsm_ok(rc)) {
         w = take_worker(j, &forbidden);
         rc = forbidden ? not_begun(name) : (hsm_rc){ CKR_HOST_MEMORY, name };
@@ -512,7 +519,8 @@ CK_RV hsm_worker_run(struct hsm_job *j, unsigned int limit_ms)
         end = end == RUNNING ? give_up(w, j) : end;
         rc = end == DONE ? (hsm_rc){ j->rv, name } : not_back(name, limit_ms);
     }
-    if (end == RUNNING) {
+    my_last_is_late = end == RUNNING;
+    if (my_last_is_late) {
         return rc.rv;           /* neither is ours any more */
     }
     if (end == DONE) {

@@ -31,6 +31,8 @@ CK_RV hsm_worker_run(struct hsm_job *j, unsigned int limit_ms);
 typedef void (*hsm_worker_late_fn)(const void *who,
                                    const struct hsm_secret *secret, CK_RV rv);
 void hsm_worker_for(const void *who, hsm_worker_late_fn late);
+/* The last call that this thread made is still in the module: it is late. */
+bool hsm_worker_left_behind(void);
 
 /* The owner is done with a session. True: a call is still using it, after
  * which it will be closed; it must not be touched. */

@@ -2,14 +2,20 @@
 #include "src/session/login.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "src/base/log.h"
 #include "src/base/worker.h"
 
 /* Processes that log in to SoftHSM at the same moment disturb each other. */
 #define RACE_ATTEMPTS 8
-/* Between looks at the lock that an untried PIN of the token's holds. */
-#define TRYLOCK_PAUSE_MS 5u
+/* Between looks at the lock that is held while a PIN is tried. */
+#define TRYLOCK_PAUSE_MS 2u
+/* Who was let in before does not wait longer for a process that hangs. */
+#define ACCEPTED_WAIT_MS 5000u
+/* An operation's PIN is known to be right for so long: it does not wait for
+ * the logins of others. */
+#define OPERATION_FRESH_MS 1000u
 
 static hsm_rc login_now(struct hsm_session *s, CK_USER_TYPE user,
                         struct hsm_secret *pin)
@@ -64,6 +70,17 @@ static hsm_rc refused_before(const struct hsm_token *tok)
                     "token \"%s\" refused this PIN before", tok->id.label);
 }
 
+static bool is_locked(const CK_TOKEN_INFO *info)
+{
+    return (info->flags & CKF_USER_PIN_LOCKED) != 0;
+}
+
+static bool is_last_try(struct hsm_context *ctx, const CK_TOKEN_INFO *info)
+{
+    return (info->flags & CKF_USER_PIN_FINAL_TRY) != 0
+        && !hsm_context_settings(ctx)->final_try;
+}
+
 /* The token's flags allow one more try of a PIN that may be wrong. */
 static hsm_rc check_tries(struct hsm_context *ctx, struct hsm_token *tok)
 {
@@ -71,13 +88,12 @@ static hsm_rc check_tries(struct hsm_context *ctx, struct hsm_token *tok)
 
     TRY(hsm_token_refresh(tok));
     hsm_token_info(tok, &info);
-    if ((info.flags & CKF_USER_PIN_LOCKED) != 0) {
+    if (is_locked(&info)) {
         return hsm_fail(CKR_PIN_LOCKED, "C_Login",
                         "the PIN of token \"%s\" is locked and was not sent",
                         tok->id.label);
     }
-    if ((info.flags & CKF_USER_PIN_FINAL_TRY) != 0
-        && !hsm_context_settings(ctx)->final_try) {
+    if (is_last_try(ctx, &info)) {
         return hsm_fail(HSM_E_PIN_FINAL, "C_Login",
                         "token \"%s\" grants one last try before it locks, "
                         "so the PIN was not sent", tok->id.label);
@@ -85,76 +101,133 @@ static hsm_rc check_tries(struct hsm_context *ctx, struct hsm_token *tok)
     return HSM_OK;
 }
 
+/* Of one that was accepted before, what was read last says enough: the token
+ * is asked only where that was no good news. */
+static hsm_rc check_tries_again(struct hsm_context *ctx,
+                                struct hsm_token *tok)
+{
+    CK_TOKEN_INFO info;
+
+    hsm_token_info(tok, &info);
+    return is_locked(&info) || is_last_try(ctx, &info)
+        ? check_tries(ctx, tok) : HSM_OK;
+}
+
 /* hsm_worker_late_fn: what the token said of a PIN after all. */
 static void note_late(const void *who, const struct hsm_secret *pin, CK_RV rv)
 {
     const hsm_rc rc = { rv, "C_Login" };
 
-    if (pin != NULL && (hsm_ok(rc) || is_refusal(rc))) {
-        hsm_pin_page_note(who, pin,
-                          hsm_ok(rc) ? HSM_PIN_ACCEPTED : HSM_PIN_REFUSED);
+    if (pin != NULL) {
+        hsm_pin_page_note(who, pin, hsm_ok(rc) ? HSM_PIN_ACCEPTED
+                          : is_refusal(rc) ? HSM_PIN_REFUSED
+                          : HSM_PIN_UNTRIED);
     }
 }
 
-/* Until the token has said something of it, it is not sent once more. */
-static hsm_rc send_untried(struct hsm_context *ctx, struct hsm_session *s,
+/* Until the token has said something of it, it is not sent once more, by
+ * whichever process. */
+static hsm_rc send_in_turn(struct hsm_context *ctx, struct hsm_session *s,
                            CK_USER_TYPE user, struct hsm_secret *pin)
 {
     const struct hsm_hooks *hooks = hsm_context_hooks(ctx);
-    bool counts;
     hsm_rc rc;
 
-    if (s->tok->lib->gate.real == NULL) {
-        return send_pin(ctx, s, user, pin);     /* it is never late */
+    if (s->tok->lib->gate.real == NULL      /* it is never late */
+        || (hooks->refusal_counts != NULL
+            && !hooks->refusal_counts(hooks->arg))) {
+        return send_pin(ctx, s, user, pin);
     }
-    counts = hooks->refusal_counts == NULL
-        || hooks->refusal_counts(hooks->arg);
-    hsm_worker_for(counts ? &s->tok->id : NULL, note_late);
+    hsm_pin_page_note(&s->tok->id, pin, HSM_PIN_SENT);
+    hsm_worker_for(&s->tok->id, note_late);
     rc = send_pin(ctx, s, user, pin);
     hsm_worker_for(NULL, note_late);
+    if (!hsm_ok(rc) && !is_refusal(rc) && !hsm_worker_left_behind()) {
+        hsm_pin_page_note(&s->tok->id, pin, HSM_PIN_UNTRIED);
+    }
     return rc;
 }
 
-/* One process of the tree tries a PIN that none has tried; others wait. */
-static hsm_rc try_untried(struct hsm_context *ctx, struct hsm_session *s,
+/* It is our turn, and nothing speaks against it. */
+static hsm_rc try_in_turn(struct hsm_context *ctx, struct hsm_session *s,
                           CK_USER_TYPE user, struct hsm_secret *pin)
+{
+    struct hsm_token *tok = s->tok;
+    hsm_rc rc;
+
+    switch (hsm_pin_page_look(&tok->id, pin, 0)) {
+    case HSM_PIN_REFUSED:
+        return refused_before(tok);
+    case HSM_PIN_SENT:
+        return hsm_fail(HSM_E_CALL_TIMEOUT, "C_Login", "token \"%s\" has "
+                        "this PIN and has not answered yet, so it was not "
+                        "sent again", tok->id.label);
+    case HSM_PIN_UNTRIED:
+        rc = check_tries(ctx, tok);
+        break;
+    default:
+        rc = check_tries_again(ctx, tok);
+        break;
+    }
+    return hsm_ok(rc) ? send_in_turn(ctx, s, user, pin) : rc;
+}
+
+/* How a PIN may be sent: not at all, or with the lock, or without it. */
+enum turn { TURN_REFUSED, TURN_OURS, TURN_FREE, TURN_NEVER };
+
+/*
+ * Waits for the lock, or until it is not needed. A PIN that was accepted a
+ * while ago may have been changed since: of all that log in with it at once,
+ * one finds out. FRESH: others have just done so.
+ */
+static enum turn wait_for_turn(struct hsm_context *ctx,
+                               const struct hsm_identity *id,
+                               const struct hsm_secret *pin,
+                               hsm_deadline_ms since)
 {
     hsm_deadline_ms deadline =
         hsm_deadline(hsm_context_settings(ctx)->wait_ms);
-    enum hsm_pin_fame fame;
-    hsm_rc rc;
+    hsm_deadline_ms patience = hsm_deadline(ACCEPTED_WAIT_MS);
+    enum hsm_pin_fame fame = hsm_pin_page_look(id, pin, since);
 
-    while (!hsm_pin_page_trylock(&s->tok->id)) {
-        if (hsm_now_ms() >= deadline) {
-            return hsm_fail(HSM_E_TIMEOUT, "C_Login",
-                            "another process has been logging in to token "
-                            "\"%s\" for too long", s->tok->id.label);
+    while (fame != HSM_PIN_REFUSED && fame != HSM_PIN_FRESH
+           && !hsm_pin_page_trylock(id)) {
+        hsm_deadline_ms now = hsm_now_ms();
+
+        if (fame == HSM_PIN_ACCEPTED && now >= patience) {
+            return TURN_FREE;
+        }
+        if (now >= deadline) {
+            return TURN_NEVER;
         }
         hsm_pause_ms(TRYLOCK_PAUSE_MS);
+        fame = hsm_pin_page_look(id, pin, since);
     }
-    fame = hsm_pin_page_look(&s->tok->id, pin);
-    if (fame == HSM_PIN_REFUSED) {
-        rc = refused_before(s->tok);
-    } else {
-        rc = fame == HSM_PIN_UNTRIED ? check_tries(ctx, s->tok) : HSM_OK;
-        if (hsm_ok(rc)) {
-            rc = send_untried(ctx, s, user, pin);
-        }
-    }
-    hsm_pin_page_unlock(&s->tok->id);
-    return rc;
+    return fame == HSM_PIN_REFUSED ? TURN_REFUSED
+        : fame == HSM_PIN_FRESH ? TURN_FREE : TURN_OURS;
 }
 
 static hsm_rc try_pin(struct hsm_context *ctx, struct hsm_session *s,
                       CK_USER_TYPE user, struct hsm_secret *pin)
 {
-    switch (hsm_pin_page_look(&s->tok->id, pin)) {
-    case HSM_PIN_REFUSED:
+    hsm_deadline_ms now = hsm_now_ms();
+    hsm_deadline_ms since = user != CKU_CONTEXT_SPECIFIC ? now
+        : now > OPERATION_FRESH_MS ? now - OPERATION_FRESH_MS : 0;
+    hsm_rc rc;
+
+    switch (wait_for_turn(ctx, &s->tok->id, pin, since)) {
+    case TURN_REFUSED:
         return refused_before(s->tok);
-    case HSM_PIN_ACCEPTED:
+    case TURN_FREE:
         return send_pin(ctx, s, user, pin);
+    case TURN_NEVER:
+        return hsm_fail(HSM_E_TIMEOUT, "C_Login",
+                        "another process has been logging in to token \"%s\" "
+                        "for too long", s->tok->id.label);
     default:
-        return try_untried(ctx, s, user, pin);
+        rc = try_in_turn(ctx, s, user, pin);
+        hsm_pin_page_unlock(&s->tok->id);
+        return rc;
     }
 }
 
@@ -178,30 +251,26 @@ static struct hsm_secret *remembered_pin(struct hsm_token *tok)
     return pin;
 }
 
-/* The PIN to use: the one that opened the token, else from its sources. */
-static hsm_rc pick_pin(struct hsm_context *ctx, struct hsm_token *tok,
+/* The PIN as its sources have it now. NULL: none has one. */
+static hsm_rc find_pin(struct hsm_context *ctx, struct hsm_token *tok,
                        const struct hsm_cred *cred, struct hsm_secret **out)
 {
     struct hsm_cred c = { .uri = NULL };
-    struct hsm_secret *pin = NULL;
 
-    pin = remembered_pin(tok);
-    if (pin == NULL) {
-        if (cred != NULL) {
-            c = *cred;
-        }
-        if (c.setting == NULL) {
-            c.setting = hsm_context_pin(ctx, tok->lib);
-        }
-        TRY(hsm_pin_find(&c, &tok->id, &pin));
+    if (cred != NULL) {
+        c = *cred;
     }
-    if (pin == NULL) {
-        return hsm_fail(HSM_E_NO_PIN, "C_Login",
-                        "token \"%s\" wants a PIN and none was given",
-                        tok->id.label);
+    if (c.setting == NULL) {
+        c.setting = hsm_context_pin(ctx, tok->lib);
     }
-    *out = pin;
-    return HSM_OK;
+    return hsm_pin_find(&c, &tok->id, out);
+}
+
+static hsm_rc no_pin(const struct hsm_token *tok)
+{
+    return hsm_fail(HSM_E_NO_PIN, "C_Login",
+                    "token \"%s\" wants a PIN and none was given",
+                    tok->id.label);
 }
 
 /* Keeps the PIN that was accepted; takes it over. */
@@ -219,28 +288,55 @@ static void keep_pin(struct hsm_context *ctx, struct hsm_token *tok,
     hsm_secret_free(old);
 }
 
+/* Takes the PIN over. */
+static hsm_rc login_by(struct hsm_context *ctx, struct hsm_session *s,
+                       CK_USER_TYPE user, struct hsm_secret *pin)
+{
+    hsm_rc rc = try_pin(ctx, s, user, pin);
+
+    if (hsm_ok(rc)) {
+        keep_pin(ctx, s->tok, pin);
+    } else {
+        hsm_secret_free(pin);
+    }
+    return rc;
+}
+
+static bool is_same(const struct hsm_secret *a, const struct hsm_secret *b)
+{
+    return a->len == b->len && memcmp(a->text, b->text, a->len) == 0;
+}
+
 static hsm_rc login_as(struct hsm_context *ctx, struct hsm_session *s,
                        CK_USER_TYPE user, const struct hsm_cred *cred)
 {
     struct hsm_secret *pin = NULL;
+    hsm_autop(hsm_secret) old = NULL;
     CK_TOKEN_INFO info;
-    hsm_rc rc;
+    hsm_rc rc = HSM_OK;
 
     hsm_token_info(s->tok, &info);
     if ((info.flags & CKF_PROTECTED_AUTHENTICATION_PATH) != 0) {
         return login_now(s, user, NULL);
     }
-    TRY(pick_pin(ctx, s->tok, cred, &pin));
-    rc = try_pin(ctx, s, user, pin);
-    if (hsm_ok(rc)) {
-        keep_pin(ctx, s->tok, pin);
-        return rc;
-    }
-    hsm_secret_free(pin);
-    if (hsm_class_of(rc) == HSM_CLASS_AUTH) {
+    old = remembered_pin(s->tok);
+    if (old != NULL) {
+        rc = try_pin(ctx, s, user, old);
+        if (!is_refusal(rc) && rc.rv != HSM_E_PIN_REFUSED) {
+            return rc;
+        }
         hsm_token_forget_pin(s->tok);
     }
-    return rc;
+    TRY(find_pin(ctx, s->tok, cred, &pin));
+    if (pin == NULL && old == NULL) {
+        return no_pin(s->tok);
+    }
+    /* It was changed, and its source says to what. */
+    if (pin == NULL || (old != NULL && is_same(pin, old))) {
+        hsm_secret_free(pin);
+        return rc;
+    }
+    return login_by(ctx, s, user, pin);
 }
 
 static bool is_logged_in(struct hsm_session *s, bool otherwise)

@@ -15,6 +15,7 @@
 #define HSM_SESSION_PIN_H
 
 #include "src/base/buf.h"
+#include "src/base/sync.h"
 #include "src/module/token.h"
 #include "src/session/uri.h"
 
@@ -61,16 +62,25 @@ HSM_CHECKED hsm_rc hsm_pin_read_source(const char *source, bool bare_is_pin,
 /* The page of refused PINs. Without a page nothing is remembered (logged). */
 void hsm_pin_page_setup(void);
 
-enum hsm_pin_fame { HSM_PIN_UNTRIED, HSM_PIN_ACCEPTED, HSM_PIN_REFUSED };
+enum hsm_pin_fame {
+    HSM_PIN_UNTRIED,
+    HSM_PIN_ACCEPTED,
+    HSM_PIN_REFUSED,
+    HSM_PIN_SENT,               /* by a process that lives: no answer yet */
+    HSM_PIN_FRESH               /* accepted, lately; never noted */
+};
 
+/* FRESH: accepted after that moment of hsm_now_ms(), which processes share. */
 enum hsm_pin_fame hsm_pin_page_look(const struct hsm_identity *token,
-                                    const struct hsm_secret *pin);
-/* Remembers what the token said. A full page forgets accepted PINs first. */
+                                    const struct hsm_secret *pin,
+                                    hsm_deadline_ms since);
+/* Remembers what the token said; UNTRIED forgets it. A full page forgets
+ * accepted PINs first. */
 void hsm_pin_page_note(const struct hsm_identity *token,
                        const struct hsm_secret *pin, enum hsm_pin_fame fame);
 /*
- * The lock between processes that is held while an untried PIN is tried on a
- * token. Does not block: false when another process (or thread) has it; poll
+ * The lock between processes that is held while a PIN is tried that a token may
+ * refuse. Does not block: false when another process (or thread) has it; poll
  * with hsm_pause_ms(). The lock of a process that died is taken over.
  */
 bool hsm_pin_page_trylock(const struct hsm_identity *token);

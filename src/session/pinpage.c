@@ -3,24 +3,29 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "src/base/log.h"
 #include "src/session/siphash.h"
 
 #define PAGE_BYTES 8192
-#define PAGE_ENTRIES 160
+#define PAGE_ENTRIES 120
 /* Tokens that an untried PIN is tried on at the same moment. */
 #define PAGE_TRIALS 64
 
 struct entry {
     uint8_t hash[HSM_SIPHASH_BYTES];
     uint32_t fame;              /* HSM_PIN_UNTRIED: a free entry */
-    uint32_t age;               /* the page's clock when it was noted */
+    int32_t sender;             /* process that waits for it, if it is SENT */
+    uint64_t noted_ns;          /* on the monotonic clock; each its own */
 };
 
 /* The right to try a PIN on a token. */
@@ -40,7 +45,7 @@ struct trial {
 struct page {
     pthread_mutex_t table;      /* held only while memory is touched */
     uint8_t key[HSM_SIPHASH_KEY_BYTES];
-    uint32_t clock;
+    uint64_t newest_ns;         /* of all entries that ever were */
     struct entry entry[PAGE_ENTRIES];
     struct trial trial[PAGE_TRIALS];
 };
@@ -197,7 +202,7 @@ static bool goes_before(const struct entry *a, const struct entry *b)
     if (a->fame != b->fame) {
         return a->fame < b->fame;
     }
-    return a->age < b->age;
+    return a->noted_ns < b->noted_ns;
 }
 
 static struct entry *make_room(struct page *page)
@@ -213,13 +218,37 @@ static struct entry *make_room(struct page *page)
     return victim;
 }
 
+/* Later than all before it, so that of two entries one is the older. */
+static uint64_t stamp(struct page *page)
+{
+    struct timespec t = { 0, 0 };
+    uint64_t now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    page->newest_ns = now > page->newest_ns ? now : page->newest_ns + 1;
+    return page->newest_ns;
+}
+
+/* What was sent by a process that ended before it heard of it, nobody will
+ * ever know of. */
+static void drop_orphan(struct entry *e)
+{
+    if (e->fame == HSM_PIN_SENT && e->sender != getpid()
+            && kill(e->sender, 0) != 0 && errno == ESRCH) {
+        e->fame = HSM_PIN_UNTRIED;
+    }
+}
+
 enum hsm_pin_fame hsm_pin_page_look(const struct hsm_identity *token,
-                                    const struct hsm_secret *pin)
+                                    const struct hsm_secret *pin,
+                                    hsm_deadline_ms since)
 {
     enum hsm_pin_fame fame = HSM_PIN_UNTRIED;
     uint8_t hash[HSM_SIPHASH_BYTES];
     struct page *page = page_open();
-    const struct entry *e;
+    int saved_errno = errno;
+    struct entry *e;
 
     if (page == NULL) {
         return HSM_PIN_UNTRIED;
@@ -227,9 +256,14 @@ enum hsm_pin_fame hsm_pin_page_look(const struct hsm_identity *token,
     hash_pin(page, token, pin, hash);
     e = find_entry(page, hash);
     if (e != NULL) {
+        drop_orphan(e);
         fame = (enum hsm_pin_fame)e->fame;
     }
+    if (fame == HSM_PIN_ACCEPTED && e->noted_ns / 1000000u > since) {
+        fame = HSM_PIN_FRESH;
+    }
     page_close(page);
+    errno = saved_errno;
     return fame;
 }
 
@@ -253,7 +287,8 @@ void hsm_pin_page_note(const struct hsm_identity *token,
         memcpy(e->hash, hash, sizeof(e->hash));
     }
     if (e != NULL) {
-        e->age = ++page->clock;
+        e->noted_ns = stamp(page);
+        e->sender = (int32_t)getpid();
         e->fame = (uint32_t)fame;
     }
     page_close(page);

@@ -56,7 +56,7 @@ static enum hsm_pin_fame fame_of(const struct hsm_identity *id,
 {
     hsm_autop(hsm_secret) s = hsm_secret_new(pin, strlen(pin));
 
-    return hsm_pin_page_look(id, s);
+    return hsm_pin_page_look(id, s, UINT64_MAX);
 }
 
 static void note(const struct hsm_identity *id, const char *pin,
@@ -84,7 +84,7 @@ static bool works_when_mapping_fails(void)
     }
     hsm_pin_page_setup();
     hsm_pin_page_note(&tok, s, HSM_PIN_REFUSED);
-    return hsm_pin_page_look(&tok, s) == HSM_PIN_UNTRIED
+    return hsm_pin_page_look(&tok, s, 0) == HSM_PIN_UNTRIED
            && hsm_pin_page_trylock(&tok);
 }
 
@@ -145,39 +145,73 @@ static void test_page(void)
     is_int(fame_of(&tok, "fine"), HSM_PIN_ACCEPTED, "both ways");
 }
 
-/* 160 entries: accepted ones give way, the oldest first. */
+static bool child_sends(void)
+{
+    note(&tok, "sent", HSM_PIN_SENT);
+    return fame_of(&tok, "sent") == HSM_PIN_SENT;
+}
+
+static bool knows_sent(void)
+{
+    return fame_of(&tok, "sent") == HSM_PIN_SENT;
+}
+
+/* What has no answer yet, and what was answered when. */
+static void test_moments(void)
+{
+    hsm_autop(hsm_secret) s = hsm_secret_new("moment", 6);
+    hsm_deadline_ms before = hsm_now_ms();
+
+    hsm_pause_ms(3);
+    note(&tok, "moment", HSM_PIN_ACCEPTED);
+    is_int(hsm_pin_page_look(&tok, s, before), HSM_PIN_FRESH, "accepted since");
+    is_int(hsm_pin_page_look(&tok, s, hsm_now_ms() + 1), HSM_PIN_ACCEPTED,
+           "accepted before");
+    note(&tok, "moment", HSM_PIN_REFUSED);
+    is_int(hsm_pin_page_look(&tok, s, before), HSM_PIN_REFUSED,
+           "refused is refused");
+    note(&tok, "sent", HSM_PIN_SENT);
+    is_int(fame_of(&tok, "sent"), HSM_PIN_SENT, "sent, without an answer");
+    ok(in_child(knows_sent), "a child knows, while the sender lives");
+    note(&tok, "sent", HSM_PIN_UNTRIED);
+    ok(in_child(child_sends), "sent by a child");
+    is_int(fame_of(&tok, "sent"), HSM_PIN_UNTRIED,
+           "which is forgotten when it has ended");
+}
+
+/* 120 entries: accepted ones give way, the oldest first. */
 static void test_full_page(void)
 {
     char pin[24];
     int left = 0, refused = 0;
 
-    for (int i = 0; i < 150; i++) {
+    for (int i = 0; i < 110; i++) {
         (void)snprintf(pin, sizeof(pin), "good%d", i);
         note(&tok, pin, HSM_PIN_ACCEPTED);
     }
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 70; i++) {
         (void)snprintf(pin, sizeof(pin), "bad%d", i);
         note(&tok, pin, HSM_PIN_REFUSED);
     }
-    for (int i = 0; i < 150; i++) {
+    for (int i = 0; i < 110; i++) {
         (void)snprintf(pin, sizeof(pin), "good%d", i);
         left += fame_of(&tok, pin) == HSM_PIN_ACCEPTED;
     }
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 70; i++) {
         (void)snprintf(pin, sizeof(pin), "bad%d", i);
         refused += fame_of(&tok, pin) == HSM_PIN_REFUSED;
     }
-    is_int(refused, 100, "all refused ones are known");
-    is_int(left, 160 - 100 - 2, "accepted ones gave way");
-    is_int(fame_of(&tok, "good149"), HSM_PIN_ACCEPTED, "not the last one");
+    is_int(refused, 70, "all refused ones are known");
+    is_int(left, 120 - 70 - 3, "accepted ones gave way");
+    is_int(fame_of(&tok, "good109"), HSM_PIN_ACCEPTED, "not the last one");
     is_int(fame_of(&tok, "child"), HSM_PIN_REFUSED, "nor an old refusal");
     for (int i = 0; i < 300; i++) {
         (void)snprintf(pin, sizeof(pin), "worse%d", i);
         note(&tok, pin, HSM_PIN_REFUSED);
     }
     is_int(fame_of(&tok, "worse299"), HSM_PIN_REFUSED, "the newest stays");
-    is_int(fame_of(&tok, "worse140"), HSM_PIN_REFUSED, "160 of them");
-    is_int(fame_of(&tok, "worse139"), HSM_PIN_UNTRIED, "no more");
+    is_int(fame_of(&tok, "worse180"), HSM_PIN_REFUSED, "120 of them");
+    is_int(fame_of(&tok, "worse179"), HSM_PIN_UNTRIED, "no more");
 }
 
 /* --- the lock between processes --- */
@@ -302,6 +336,7 @@ int main(void)
 {
     test_siphash();
     test_page();
+    test_moments();
     test_full_page();
     test_lock();
     test_killed_writers();

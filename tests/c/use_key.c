@@ -18,6 +18,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -158,6 +159,23 @@ static bool step_abort(struct worker *w, const struct step *s)
     (void)w;
     (void)s;
     abort();
+}
+
+/* Somebody else does something meanwhile. */
+static bool step_run(struct worker *w, const struct step *s)
+{
+    char sh[] = "sh", c[] = "-c";
+    char *copy = strdup(s->arg);
+    char *argv[] = { sh, c, copy, NULL };
+    int status = -1;
+    pid_t pid = 0;
+
+    (void)w;
+    if (posix_spawn(&pid, "/bin/sh", NULL, NULL, argv, environ) == 0) {
+        (void)waitpid(pid, &status, 0);
+    }
+    free(copy);
+    return status == 0 || fail("run", s->arg);
 }
 
 static bool step_input(struct worker *w, const struct step *s)
@@ -372,6 +390,7 @@ static const struct {
     { "await", step_await },    /* =FILE, until it is there */
     { "pause", step_pause },    /* is stopped, and goes on by SIGCONT */
     { "abort", step_abort },    /* and leaves a core where it may */
+    { "run", step_run },        /* =COMMAND, of the shell */
     { "input", step_input },    /* waits for the end of the standard input */
     { "list", step_list },      /* =URI: how many, and KiB that it grew by */
     { "delete", step_delete },  /* =URI; 3.2 and later */
