@@ -40,6 +40,7 @@ struct hsm_gate_use {
     struct hsm_gate_turn *turn; /* NULL: calls may overlap */
     unsigned int limit_ms;      /* of a call; 0: none. See timed.h */
     const CK_FUNCTION_LIST *real;   /* the module's own; NULL without limit */
+    const atomic_uint *generation;  /* counts its starts; with a limit */
     atomic_uint shut_in;        /* fork epoch + 1: for this module alone */
     _Atomic(pthread_t) shutter; /* by whom */
 };

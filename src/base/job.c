@@ -56,13 +56,15 @@ static const struct inner {
 };
 
 struct hsm_job *hsm_job_new(const struct hsm_job_row *row,
-                            const CK_FUNCTION_LIST *real)
+                            const struct hsm_gate_use *use)
 {
     struct hsm_job *j = hsm_zalloc(sizeof(*j));
 
     if (j != NULL) {
         j->row = row;
-        j->real = real;
+        j->real = use->real;
+        j->generation = use->generation;
+        j->made_in = atomic_load(use->generation);
         j->rv = CKR_OK;
     }
     return j;

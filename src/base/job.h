@@ -12,6 +12,7 @@
 
 #include "src/base/buf.h"
 #include "src/base/cryptoki.h"
+#include "src/base/gate.h"
 
 #define HSM_JOB_ARGS 8
 
@@ -37,11 +38,11 @@ struct hsm_job_row {
     CK_RV (*run)(const CK_FUNCTION_LIST *f, union hsm_arg *a);
 };
 
-struct hsm_gate_use;
-
 struct hsm_job {
     const struct hsm_job_row *row;
     const CK_FUNCTION_LIST *real;           /* the module's own functions */
+    const atomic_uint *generation;          /* of the module now … */
+    unsigned int made_in;       /* … and when the job was made */
     union hsm_arg a[HSM_JOB_ARGS];
     CK_RV rv;                   /* CKR_HOST_MEMORY: something was not kept */
     struct hsm_job_block *blocks;
@@ -55,9 +56,9 @@ struct hsm_job {
     struct hsm_job *next;
 };
 
-/* NULL on memory failure. */
+/* For a module with a limit. NULL on memory failure. */
 struct hsm_job *hsm_job_new(const struct hsm_job_row *row,
-                            const CK_FUNCTION_LIST *real);
+                            const struct hsm_gate_use *use);
 /* Wipes. NULL is allowed. */
 void hsm_job_free(struct hsm_job *j);
 

@@ -291,7 +291,7 @@
     static CK_RV timed_##fn shape##_TAKES \
     { \
         const struct hsm_gate_use *use = hsm_gate_use_now(); \
-        struct hsm_job *j = hsm_job_new(&row_##fn, use->real); \
+        struct hsm_job *j = hsm_job_new(&row_##fn, use); \
         if (j == NULL) { \
             return CKR_HOST_MEMORY; \
         } \

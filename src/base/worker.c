@@ -69,10 +69,11 @@ static bool has_session(const struct hsm_job *j)
     return j->row->role == HSM_JOB_SESSION || j->row->role == HSM_JOB_PAIR;
 }
 
-static bool uses_session(const struct hsm_job *j, const CK_FUNCTION_LIST *real,
-                         CK_SESSION_HANDLE h)
+static bool uses_session(const struct hsm_job *j,
+                         const struct hsm_worker_session *s)
 {
-    return j->real == real && j->a[0].u == h
+    return j->real == s->real && j->a[0].u == s->h
+        && j->made_in == s->generation
         && (has_session(j) || j->row->role == HSM_JOB_CLOSE);
 }
 
@@ -84,12 +85,13 @@ static bool is_start(const struct hsm_job *j)
 /* A call that is still in the module forbids this one. Locked. */
 static bool is_forbidden(const struct hsm_job *j)
 {
+    const struct hsm_worker_session s = { j->real, j->a[0].u, j->made_in };
     bool forbidden = n_stuck >= STUCK_MAX;
 
     for (const struct hsm_job *w = written_off; w != NULL; w = w->next) {
         bool same_start = w->real == j->real && is_start(w) && is_start(j);
         bool same_session = (has_session(j) || j->row->role == HSM_JOB_CLOSE)
-            && uses_session(w, j->real, j->a[0].u);
+            && uses_session(w, &s);
         bool same_who = j->who != NULL && w->who == j->who;
 
         forbidden = forbidden
@@ -150,12 +152,16 @@ static void destroy_pair(const struct hsm_job *j)
     }
 }
 
-/* Undoes what nobody asks for any more, still inside the module. */
+/* Undoes what nobody asks for any more, still inside the module. When that was
+ * started anew it is undone, and handles are those of other things. */
 static void undo(struct hsm_job *j)
 {
     const CK_SESSION_HANDLE *opened = j->a[4].p;
     const CK_FUNCTION_LIST *f = j->real;
 
+    if (atomic_load(j->generation) != j->made_in) {
+        return;
+    }
     switch (j->row->role) {
     case HSM_JOB_PAIR:
         destroy_pair(j);
@@ -217,12 +223,11 @@ static void come_back(struct hsm_job *j, struct hsm_gate_mark *mark)
 }
 
 /* The one that its session's owner has not let go yet, or NULL. Locked. */
-static struct hsm_job *find_owned(const CK_FUNCTION_LIST *real,
-                                  CK_SESSION_HANDLE h)
+static struct hsm_job *find_owned(const struct hsm_worker_session *s)
 {
     struct hsm_job *j = written_off;
 
-    while (j != NULL && (j->disowned || !uses_session(j, real, h))) {
+    while (j != NULL && (j->disowned || !uses_session(j, s))) {
         j = j->next;
     }
     return j;
@@ -239,23 +244,23 @@ bool hsm_worker_left_behind(void)
     return my_last_is_late;
 }
 
-bool hsm_worker_has(const CK_FUNCTION_LIST *real, CK_SESSION_HANDLE h)
+bool hsm_worker_has(const struct hsm_worker_session *s)
 {
     bool has;
 
     lock_all();
-    has = find_owned(real, h) != NULL;
+    has = find_owned(s) != NULL;
     hsm_unlock(&workers_lock);
     return has;
 }
 
-bool hsm_worker_disown(const CK_FUNCTION_LIST *real, CK_SESSION_HANDLE h)
+bool hsm_worker_disown(const struct hsm_worker_session *s)
 {
     struct hsm_job *j;
     bool in_use = false;
 
     lock_all();
-    j = find_owned(real, h);
+    j = find_owned(s);
     if (j != NULL && j->returned) {
         unlink_job(j);
     } else if (j != NULL) {

@@ -34,12 +34,20 @@ void hsm_worker_for(const void *who, hsm_worker_late_fn late);
 /* The last call that this thread made is still in the module: it is late. */
 bool hsm_worker_left_behind(void);
 
+/* A session, as its module knows it: another start may use the handle again. */
+struct hsm_worker_session {
+    const CK_FUNCTION_LIST *real;
+    CK_SESSION_HANDLE h;
+    unsigned int generation;    /* of the module when it was opened */
+};
+
 /* The owner is done with a session. True: a call is still using it, after
- * which it will be closed; it must not be touched. */
-bool hsm_worker_disown(const CK_FUNCTION_LIST *real, CK_SESSION_HANDLE h);
+ * which it will be closed (unless the module was started anew meanwhile); it
+ * must not be touched. */
+bool hsm_worker_disown(const struct hsm_worker_session *s);
 /* A call that was written off was made with this session, which is not in order
  * then, whether or not the call has come back. */
-bool hsm_worker_has(const CK_FUNCTION_LIST *real, CK_SESSION_HANDLE h);
+bool hsm_worker_has(const struct hsm_worker_session *s);
 /* A call of that module was written off and has not come back. */
 bool hsm_worker_is_stuck(const CK_FUNCTION_LIST *real);
 

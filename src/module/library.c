@@ -82,6 +82,7 @@ static void limit_calls(struct hsm_library *lib, unsigned int limit_ms)
         return;
     }
     lib->gate.real = lib->f;
+    lib->gate.generation = &lib->generation;
     lib->gate.limit_ms = limit_ms;
     lib->gate.is_special = true;
     hsm_timed_list(lib->f, &lib->timed);

@@ -369,15 +369,6 @@ static bool is_module_stuck(const struct hsm_library *lib)
     return lib->gate.real != NULL && hsm_worker_is_stuck(lib->gate.real);
 }
 
-/* Whoever made the call: those that only tidy up do not say so. */
-static bool has_timed_out(const struct hsm_session *s)
-{
-    const CK_FUNCTION_LIST *real = s->tok->lib->gate.real;
-
-    return real != NULL && hsm_session_is_alive(s)
-        && hsm_worker_has(real, s->h);
-}
-
 /*
  * A session that must be closed though the login hangs on it, because it is
  * the only one: another one is opened first, where the token allows it.
@@ -483,7 +474,7 @@ void hsm_pool_put(struct hsm_session *s)
         return;
     }
     tok = s->tok;
-    s->dirty = s->dirty || has_timed_out(s);
+    s->dirty = s->dirty || hsm_session_has_timed_out(s);
     hsm_lock(&tok->lock);
     parked = park(s);
     hsm_unlock(&tok->lock);

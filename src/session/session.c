@@ -54,12 +54,28 @@ bool hsm_session_is_current(const struct hsm_session *s)
         && s->fork_epoch == hsm_fork_epoch();
 }
 
-/* The thread of a call that timed out is still using it, and closes it. */
-static bool is_left_behind(struct hsm_session *s)
+static struct hsm_worker_session named(const struct hsm_session *s)
 {
-    const CK_FUNCTION_LIST *real = s->tok->lib->gate.real;
+    return (struct hsm_worker_session){ s->tok->lib->gate.real, s->h,
+                                        s->generation };
+}
 
-    return real != NULL && hsm_worker_disown(real, s->h);
+/* The thread of a call that timed out is still using it, and closes it. Also
+ * asked for one of the module's former life, which it may keep waiting. */
+static bool is_left_behind(const struct hsm_session *s)
+{
+    const struct hsm_worker_session name = named(s);
+
+    return name.real != NULL && s->fork_epoch == hsm_fork_epoch()
+        && hsm_worker_disown(&name);
+}
+
+bool hsm_session_has_timed_out(const struct hsm_session *s)
+{
+    const struct hsm_worker_session name = named(s);
+
+    return name.real != NULL && hsm_session_is_alive(s)
+        && hsm_worker_has(&name);
 }
 
 void hsm_session_close(struct hsm_session *s)
@@ -79,7 +95,7 @@ void hsm_session_close(struct hsm_session *s)
     hsm_unlock(&tok->lock);
     /* What another process opened, or the module's former life, is not ours
      * to close; its handle may by now be somebody else's. */
-    if (hsm_session_is_alive(s) && !is_left_behind(s)) {
+    if (!is_left_behind(s) && hsm_session_is_alive(s)) {
         hsm_rc rc = hsm_session_call(s, C_CloseSession, (s->h));
 
         (void)rc;       /* it is gone either way */

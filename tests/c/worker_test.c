@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Calls that do not come back in time: what becomes of their sessions. The
+ * module is made up, no token is needed.
+ */
+#include <stdatomic.h>
+
+#include "src/base/gate.h"
+#include "src/base/sync.h"
+#include "src/base/timed.h"
+#include "src/base/worker.h"
+#include "src/module/library.h"
+#include "tests/c/tap.h"
+
+#define LIMIT_MS 100
+
+static CK_FUNCTION_LIST module;
+static struct hsm_library lib;
+static atomic_bool frozen;
+static atomic_uint n_closed;            /* handles that were closed … */
+static atomic_ulong last_closed;        /* … and the last of them */
+
+static void thaw_after(unsigned int ms)
+{
+    hsm_pause_ms(ms);
+    atomic_store(&frozen, false);
+}
+
+static void wait_while_frozen(void)
+{
+    while (atomic_load(&frozen)) {
+        hsm_pause_ms(1);
+    }
+}
+
+static CK_RV my_SignInit(CK_SESSION_HANDLE s, CK_MECHANISM *m,
+                         CK_OBJECT_HANDLE key)
+{
+    (void)s;
+    (void)m;
+    (void)key;
+    wait_while_frozen();
+    return CKR_OK;
+}
+
+static CK_RV my_OpenSession(CK_SLOT_ID slot, CK_FLAGS flags, void *app,
+                            CK_NOTIFY notify, CK_SESSION_HANDLE *h)
+{
+    (void)slot;
+    (void)flags;
+    (void)app;
+    (void)notify;
+    wait_while_frozen();
+    *h = 77;
+    return CKR_OK;
+}
+
+static CK_RV my_CloseSession(CK_SESSION_HANDLE s)
+{
+    atomic_store(&last_closed, s);
+    atomic_fetch_add(&n_closed, 1u);
+    return CKR_OK;
+}
+
+static void make_library(void)
+{
+    module.C_SignInit = my_SignInit;
+    module.C_OpenSession = my_OpenSession;
+    module.C_CloseSession = my_CloseSession;
+    hsm_timed_list(&module, &lib.timed);
+    lib.f = &lib.timed;
+    lib.gate = (struct hsm_gate_use){
+        .is_special = true, .limit_ms = LIMIT_MS, .real = &module,
+        .generation = &lib.generation,
+    };
+    atomic_init(&lib.generation, 1u);
+}
+
+static CK_RV sign_init(CK_SESSION_HANDLE h)
+{
+    CK_MECHANISM m = { CKM_RSA_PKCS, NULL, 0 };
+    hsm_rc rc = hsm_call(&lib, C_SignInit, (h, &m, 1));
+
+    return rc.rv;
+}
+
+static struct hsm_worker_session named(CK_SESSION_HANDLE h,
+                                       unsigned int generation)
+{
+    return (struct hsm_worker_session){ &module, h, generation };
+}
+
+/* Waits until all that was written off has come back. */
+static bool all_back(void)
+{
+    hsm_deadline_ms deadline = hsm_deadline(10000);
+
+    while (hsm_worker_is_stuck(&module) && hsm_now_ms() < deadline) {
+        hsm_pause_ms(1);
+    }
+    return !hsm_worker_is_stuck(&module);
+}
+
+static void test_session(void)
+{
+    struct hsm_worker_session s = named(5, 1);
+
+    atomic_store(&frozen, true);
+    is_int((long long)sign_init(5), HSM_E_CALL_TIMEOUT, "it times out");
+    ok(hsm_worker_left_behind(), "and is left behind");
+    ok(hsm_worker_has(&s), "its session is known");
+    is_int((long long)sign_init(5), HSM_E_CALL_TIMEOUT, "and not used");
+    ok(!hsm_worker_left_behind(), "which leaves nothing behind");
+    ok(hsm_worker_disown(&s), "its owner need not close it");
+    atomic_store(&n_closed, 0u);
+    thaw_after(0);
+    ok(all_back(), "it comes back");
+    is_int(atomic_load(&n_closed), 1, "and closes the session");
+    is_int((long long)atomic_load(&last_closed), 5, "this one");
+}
+
+/* The module is started anew, and hands out the same handles again. */
+static void test_generation(void)
+{
+    struct hsm_worker_session old = named(5, atomic_load(&lib.generation));
+    struct hsm_worker_session new = old;
+    CK_SESSION_HANDLE h = 0;
+    hsm_rc rc;
+
+    atomic_store(&frozen, true);
+    is_int((long long)sign_init(5), HSM_E_CALL_TIMEOUT, "it times out");
+    rc = hsm_call(&lib, C_OpenSession, (1, 4, NULL, NULL, &h));
+    is_int((long long)rc.rv, HSM_E_CALL_TIMEOUT, "so does an opening");
+    new.generation = atomic_fetch_add(&lib.generation, 1u) + 1;
+    ok(!hsm_worker_has(&new), "the handle's new session is in order");
+    ok(!hsm_worker_disown(&new), "and nobody else is using it");
+    ok(hsm_worker_has(&old), "the old one is not forgotten");
+    ok(hsm_worker_disown(&old), "its owner lets it go");
+    atomic_store(&n_closed, 0u);
+    thaw_after(0);
+    ok(all_back(), "they come back");
+    is_int(atomic_load(&n_closed), 0, "and close nothing of the new life");
+    is_int((long long)sign_init(5), CKR_OK, "it is used");
+}
+
+/* The owner lets it go when it is back: nothing stays behind. */
+static void test_returned(void)
+{
+    struct hsm_worker_session old = named(6, atomic_load(&lib.generation));
+
+    atomic_store(&frozen, true);
+    is_int((long long)sign_init(6), HSM_E_CALL_TIMEOUT, "it times out");
+    atomic_fetch_add(&lib.generation, 1u);
+    thaw_after(0);
+    ok(all_back(), "it comes back to another life");
+    ok(!hsm_worker_disown(&old), "and is freed by its owner");
+    ok(!hsm_worker_has(&old), "who has nothing left");
+}
+
+int main(void)
+{
+    hsm_gate_setup();
+    make_library();
+    test_session();
+    test_generation();
+    test_returned();
+    return tap_done();
+}
