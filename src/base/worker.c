@@ -315,6 +315,21 @@ static bool leave_idle(struct worker *w)
     return found;
 }
 
+/* It is given a job, which without a mark it cannot do. Locked. */
+static struct hsm_job *begin_or_fail(struct worker *w)
+{
+    w->mark = w->mark != NULL ? w->mark : hsm_gate_work_mark();
+    if (w->mark == NULL) {
+        w->job->rv = CKR_HOST_MEMORY;
+        w->state = DONE;
+        hsm_wake(&w->lock);
+        return NULL;
+    }
+    w->state = RUNNING;
+    hsm_gate_work_begin(w->mark, w->job->use);
+    return w->job;
+}
+
 /* Waits for a job. NULL: it took too long, and the worker is out of reach. */
 static struct hsm_job *wait_for_job(struct worker *w)
 {
@@ -327,10 +342,8 @@ static struct hsm_job *wait_for_job(struct worker *w)
         while (w->state != GIVEN && in_time) {
             in_time = hsm_wait(&w->lock, deadline);
         }
-        if (w->state == GIVEN && w->mark != NULL) {
-            w->state = RUNNING;
-            j = w->job;
-            hsm_gate_work_begin(w->mark, j->use);
+        if (w->state == GIVEN) {
+            j = begin_or_fail(w);
         }
         hsm_unlock(&w->lock);
         if (j == NULL && leave_idle(w)) {
@@ -369,9 +382,6 @@ static void *worker_main(void *arg)
     struct worker *w = arg;
     struct hsm_job *j = NULL;
 
-    hsm_lock(&w->lock);
-    w->mark = hsm_gate_work_mark();
-    hsm_unlock(&w->lock);
     j = wait_for_job(w);
     while (j != NULL) {
         work(w, j);

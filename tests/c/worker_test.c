@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls that do not come back in time: what becomes of their sessions. The
- * module is made up, no token is needed.
+ * Calls that do not come back in time: what becomes of their sessions and
+ * threads. The module is made up, no token is needed.
  */
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include "src/base/gate.h"
 #include "src/base/sync.h"
@@ -17,8 +18,18 @@
 static CK_FUNCTION_LIST module;
 static struct hsm_library lib;
 static atomic_bool frozen;
+static atomic_bool no_memory;
 static atomic_uint n_closed;            /* handles that were closed … */
 static atomic_ulong last_closed;        /* … and the last of them */
+
+/* As the C library's; where there is no memory there is none. */
+void *aligned_alloc(size_t alignment, size_t size)
+{
+    void *p = NULL;
+
+    return !atomic_load(&no_memory) && posix_memalign(&p, alignment, size) == 0
+        ? p : NULL;
+}
 
 static void thaw_after(unsigned int ms)
 {
@@ -101,6 +112,24 @@ static bool all_back(void)
     return !hsm_worker_is_stuck(&module);
 }
 
+/* Before anything else: this thread has a mark, and no worker has left one. */
+static void test_no_memory(void)
+{
+    uint64_t began = hsm_now_ms();
+    struct hsm_gate_frame frame = { .name = "none" };
+    const struct hsm_gate_use plain = { .is_special = false };
+
+    ok(hsm_gate_enter(&plain, &frame), "a mark for this thread");
+    is_int((long long)hsm_gate_leave(&frame, CKR_OK).rv, CKR_OK, "passed");
+    atomic_store(&no_memory, true);
+    lib.gate.limit_ms = 10000;
+    is_int((long long)sign_init(1), CKR_HOST_MEMORY, "none for a worker");
+    ok(hsm_now_ms() - began < 5000, "which is told at once");
+    atomic_store(&no_memory, false);
+    is_int((long long)sign_init(1), CKR_OK, "with memory it works");
+    lib.gate.limit_ms = LIMIT_MS;
+}
+
 static void test_session(void)
 {
     struct hsm_worker_session s = named(5, 1);
@@ -161,6 +190,7 @@ int main(void)
 {
     hsm_gate_setup();
     make_library();
+    test_no_memory();
     test_session();
     test_generation();
     test_returned();
