@@ -16,9 +16,13 @@
 
 #define GROWTH_MIN 64
 
+/* Whose a secret is: what a child has no use for is wiped there. */
+enum holder { NOBODY, THREAD, WORKER, PROCESS };
+
 struct slot {
     struct hsm_secret secret;   /* first: its address is the slot's */
-    bool used;                  /* arenas_lock */
+    enum holder holder;         /* arenas_lock */
+    pthread_t thread;           /* likewise */
 };
 
 /*
@@ -222,8 +226,9 @@ static struct arena *arena_new(void)
 static struct hsm_secret *slot_in(struct arena *a)
 {
     for (size_t i = 0; i < a->n_slots; i++) {
-        if (!a->slot[i].used) {
-            a->slot[i].used = true;
+        if (a->slot[i].holder == NOBODY) {
+            a->slot[i].holder = THREAD;
+            a->slot[i].thread = pthread_self();
             return &a->slot[i].secret;
         }
     }
@@ -273,21 +278,60 @@ struct hsm_secret *hsm_secret_new(const void *text, size_t len)
     return s;
 }
 
+static void give_to(struct hsm_secret *s, enum holder holder)
+{
+    if (s != NULL) {
+        hsm_lock(&arenas_lock);
+        ((struct slot *)s)->holder = holder;
+        hsm_unlock(&arenas_lock);
+    }
+}
+
 void hsm_secret_free(struct hsm_secret *s)
 {
     if (s == NULL) {
         return;
     }
     hsm_wipe(s, sizeof(*s));
-    hsm_lock(&arenas_lock);
-    ((struct slot *)s)->used = false;
-    hsm_unlock(&arenas_lock);
+    give_to(s, NOBODY);
+}
+
+void hsm_secret_keep(struct hsm_secret *s)
+{
+    give_to(s, PROCESS);
+}
+
+void hsm_secret_lend(struct hsm_secret *s)
+{
+    give_to(s, WORKER);
 }
 
 void hsm_secret_putp(struct hsm_secret **s)
 {
     hsm_secret_free(*s);
     *s = NULL;
+}
+
+/* The locks are free, and there are no other threads. */
+static void drop_of_others(struct arena *a)
+{
+    for (size_t i = 0; i < a->n_slots; i++) {
+        struct slot *slot = &a->slot[i];
+
+        if (slot->holder == WORKER
+            || (slot->holder == THREAD
+                && !pthread_equal(slot->thread, pthread_self()))) {
+            hsm_wipe(&slot->secret, sizeof(slot->secret));
+            slot->holder = NOBODY;
+        }
+    }
+}
+
+void hsm_secret_drop_others(void)
+{
+    for (struct arena *a = atomic_load(&arenas); a != NULL; a = a->next) {
+        drop_of_others(a);
+    }
 }
 
 void hsm_secret_relock(void)

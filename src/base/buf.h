@@ -77,7 +77,10 @@ void hsm_str_clear(char **s);           /* for cleanup attributes */
 /*
  * A PIN: at most 255 bytes and a NUL, in memory that is locked and not dumped.
  * Where the system refuses to lock, it is used all the same, and logged once.
- * Making and freeing one takes a lock: not while another one is held.
+ * Making, giving away and freeing one takes a lock: not while another is held.
+ *
+ * It belongs to the thread that made it: a child that another thread forks has
+ * nobody who would wipe it, so that is done at once.
  */
 #define HSM_SECRET_MAX 255
 struct hsm_secret {
@@ -88,6 +91,13 @@ struct hsm_secret {
 /* A copy in locked memory, or NULL (too long, no memory). Wiped by _free. */
 struct hsm_secret *hsm_secret_new(const void *text, size_t len);
 void hsm_secret_free(struct hsm_secret *s);
+/* It is in a place from where the whole process has it, and its children. NULL
+ * is allowed, here and below. */
+void hsm_secret_keep(struct hsm_secret *s);
+/* It is used by a thread that no child has. */
+void hsm_secret_lend(struct hsm_secret *s);
+/* In a forked child: wipes what belongs to threads of the parent's. */
+void hsm_secret_drop_others(void);
 void hsm_secret_putp(struct hsm_secret **s);
 /* Locks the memory again in a forked child, where locks are not inherited. */
 void hsm_secret_relock(void);

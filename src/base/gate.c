@@ -282,6 +282,10 @@ static void after_fork_child(void)
         atomic_store(&gate_state, GATE_OPEN);
     }
     hsm_secret_relock();
+    /* A module that forks is in the middle of using one. */
+    if (!hsm_gate_is_inside()) {
+        hsm_secret_drop_others();
+    }
 }
 
 static void setup(void)

@@ -181,6 +181,7 @@ void hsm_job_pin(struct hsm_job *j, size_t i, const void *p, size_t len)
     j->a[i].p = NULL;
     if (p != NULL) {
         j->secret = hsm_secret_new(p, len);
+        hsm_secret_lend(j->secret);
         j->rv = j->secret != NULL ? j->rv : CKR_HOST_MEMORY;
         j->a[i].p = j->secret != NULL ? j->secret->text : NULL;
     }

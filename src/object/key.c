@@ -109,6 +109,7 @@ hsm_rc hsm_key_ask_pin(struct hsm_key *k, const struct hsm_cred *cred)
         return HSM_OK;
     }
     rc = hsm_pin_ask(cred, label != NULL ? label : "", &k->pin);
+    hsm_secret_keep(k->pin);
     return rc.rv == HSM_E_NO_PIN ? HSM_OK : rc;
 }
 

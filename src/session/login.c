@@ -280,6 +280,7 @@ static void keep_pin(struct hsm_context *ctx, struct hsm_token *tok,
     struct hsm_secret *old = pin;
 
     if (hsm_context_settings(ctx)->cache_pins) {
+        hsm_secret_keep(pin);
         hsm_lock(&tok->lock);
         old = tok->login.pin;
         tok->login.pin = pin;

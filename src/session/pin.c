@@ -361,6 +361,7 @@ static hsm_rc fd_read(int fd, struct fd_memory *m)
     (void)snprintf(what, sizeof(what), "fd:%d", fd);
     rc = pin_from_fd(fd, what, &pin);
     if (hsm_ok(rc)) {
+        hsm_secret_keep(pin);
         hsm_lock(&fd_lock);
         m->pin = pin;
         hsm_unlock(&fd_lock);

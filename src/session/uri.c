@@ -54,6 +54,7 @@ static hsm_rc take_value(struct hsm_uri *u, const struct hsm_uri_part *part)
     u->given[part->attr] = true;
     if (part->attr == HSM_URI_PIN_VALUE) {
         u->pin = hsm_secret_new(value.p, value.len);
+        hsm_secret_keep(u->pin);
         return u->pin != NULL ? HSM_OK : no_memory();
     }
     u->value[part->attr] = value;

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls that do not come back in time: what becomes of their sessions and
- * threads. The module is made up, no token is needed.
+ * Calls that do not come back in time: what becomes of their sessions, of the
+ * PINs in them and of the threads. The module is made up, no token is needed.
  */
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "src/base/gate.h"
 #include "src/base/sync.h"
@@ -14,6 +18,7 @@
 #include "tests/c/tap.h"
 
 #define LIMIT_MS 100
+#define PIN "Worker-4711"
 
 static CK_FUNCTION_LIST module;
 static struct hsm_library lib;
@@ -21,6 +26,8 @@ static atomic_bool frozen;
 static atomic_bool no_memory;
 static atomic_uint n_closed;            /* handles that were closed … */
 static atomic_ulong last_closed;        /* … and the last of them */
+static atomic_uint n_late;
+static atomic_ulong late_rv;
 
 /* As the C library's; where there is no memory there is none. */
 void *aligned_alloc(size_t alignment, size_t size)
@@ -54,6 +61,16 @@ static CK_RV my_SignInit(CK_SESSION_HANDLE s, CK_MECHANISM *m,
     return CKR_OK;
 }
 
+static CK_RV my_Login(CK_SESSION_HANDLE s, CK_USER_TYPE user, CK_BYTE *pin,
+                      CK_ULONG n)
+{
+    (void)s;
+    (void)user;
+    wait_while_frozen();
+    return n == strlen(PIN) && memcmp(pin, PIN, n) == 0 ? CKR_OK
+                                                        : CKR_PIN_INCORRECT;
+}
+
 static CK_RV my_OpenSession(CK_SLOT_ID slot, CK_FLAGS flags, void *app,
                             CK_NOTIFY notify, CK_SESSION_HANDLE *h)
 {
@@ -76,6 +93,7 @@ static CK_RV my_CloseSession(CK_SESSION_HANDLE s)
 static void make_library(void)
 {
     module.C_SignInit = my_SignInit;
+    module.C_Login = my_Login;
     module.C_OpenSession = my_OpenSession;
     module.C_CloseSession = my_CloseSession;
     hsm_timed_list(&module, &lib.timed);
@@ -92,6 +110,20 @@ static CK_RV sign_init(CK_SESSION_HANDLE h)
     CK_MECHANISM m = { CKM_RSA_PKCS, NULL, 0 };
     hsm_rc rc = hsm_call(&lib, C_SignInit, (h, &m, 1));
 
+    return rc.rv;
+}
+
+static CK_RV login(const char *pin)
+{
+    char copy[20];
+    union {
+        char *text;
+        CK_BYTE *utf8;
+    } u = { .text = copy };
+    hsm_rc rc;
+
+    (void)snprintf(copy, sizeof(copy), "%s", pin);
+    rc = hsm_call(&lib, C_Login, (3, CKU_USER, u.utf8, strlen(pin)));
     return rc.rv;
 }
 
@@ -186,6 +218,102 @@ static void test_returned(void)
     ok(!hsm_worker_has(&old), "who has nothing left");
 }
 
+/* ---- PINs in a child ---- */
+
+/* Its arena is found by a secret that is made now, next to the others. */
+static bool has_pin_near(const char *near)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const char *from = near - (uintptr_t)near % page;
+
+    for (size_t i = 0; i + strlen(PIN) <= page; i++) {
+        if (memcmp(from + i, PIN, strlen(PIN)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int child_has_pin(const struct hsm_secret *near)
+{
+    int status = -1;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        _exit(has_pin_near(near->text) ? 1 : 0);
+    }
+    (void)waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void note_late(const void *who, const struct hsm_secret *pin, CK_RV rv)
+{
+    (void)who;
+    (void)pin;
+    atomic_store(&late_rv, rv);
+    atomic_fetch_add(&n_late, 1u);
+}
+
+static void test_pin_left_behind(void)
+{
+    hsm_autop(hsm_secret) near = hsm_secret_new("near", 4);
+    struct hsm_worker_session s = named(3, atomic_load(&lib.generation));
+
+    atomic_store(&frozen, true);
+    hsm_worker_for(&lib, note_late);
+    is_int((long long)login(PIN), HSM_E_CALL_TIMEOUT, "a login times out");
+    hsm_worker_for(NULL, note_late);
+    ok(has_pin_near(near->text), "its PIN is where it is looked for");
+    is_int(child_has_pin(near), 0, "a child does not have it");
+    ok(has_pin_near(near->text), "its parent still has");
+    ok(hsm_worker_disown(&s), "its session is let go");
+    thaw_after(0);
+    ok(all_back(), "it comes back");
+    is_int(atomic_load(&n_late), 1, "and tells what the token said");
+    is_int((long long)atomic_load(&late_rv), CKR_OK, "with the PIN in order");
+    for (int i = 0; i < 5000 && has_pin_near(near->text); i++) {
+        hsm_pause_ms(1);
+    }
+    is_int(has_pin_near(near->text), 0, "the PIN is wiped then");
+}
+
+static atomic_bool held, release;
+
+static void *hold_pin(void *arg)
+{
+    hsm_autop(hsm_secret) s = hsm_secret_new(PIN, strlen(PIN));
+
+    (void)arg;
+    atomic_store(&held, true);
+    while (!atomic_load(&release)) {
+        hsm_pause_ms(1);
+    }
+    return NULL;
+}
+
+static void test_pin_of_thread(void)
+{
+    hsm_autop(hsm_secret) near = hsm_secret_new("near", 4);
+    struct hsm_secret *mine = NULL;
+    pthread_t thread;
+
+    pthread_create(&thread, NULL, hold_pin, NULL);
+    while (!atomic_load(&held)) {
+        hsm_pause_ms(1);
+    }
+    ok(has_pin_near(near->text), "a thread has a PIN");
+    is_int(child_has_pin(near), 0, "a child of another one does not");
+    atomic_store(&release, true);
+    pthread_join(thread, NULL);
+    is_int(has_pin_near(near->text), 0, "the thread has wiped it");
+    mine = hsm_secret_new(PIN, strlen(PIN));
+    is_int(child_has_pin(near), 1, "a child has what its thread has");
+    hsm_secret_keep(mine);
+    is_int(child_has_pin(near), 1, "and what is kept for all");
+    hsm_secret_free(mine);
+    is_int(child_has_pin(near), 0, "until that is freed");
+}
+
 int main(void)
 {
     hsm_gate_setup();
@@ -194,5 +322,7 @@ int main(void)
     test_session();
     test_generation();
     test_returned();
+    test_pin_left_behind();
+    test_pin_of_thread();
     return tap_done();
 }
