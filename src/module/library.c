@@ -137,6 +137,8 @@ static struct hsm_library *new_library(const char *name, const char *path,
     hsm_lock_init(&lib->turn.lock);
     atomic_init(&lib->ready_in, 0);
     atomic_init(&lib->generation, 0);
+    atomic_init(&lib->users, 0);
+    atomic_init(&lib->lives, 0);
     if (lib->name == NULL || lib->path == NULL
         || (init_args != NULL && lib->init_args == NULL)) {
         free_library(lib);
@@ -178,7 +180,9 @@ hsm_rc hsm_library_use(const char *name, const char *path,
     hsm_unlock(&registry_lock);
     hsm_lock(&lib->lock);
     same_args = init_args == NULL || same_text(lib->init_args, init_args);
-    lib->users += same_args ? 1 : 0;
+    if (same_args && atomic_fetch_add(&lib->users, 1u) == 0) {
+        atomic_fetch_add(&lib->lives, 1u);
+    }
     hsm_unlock(&lib->lock);
     if (lib != fresh) {
         free_library(fresh);
@@ -212,24 +216,27 @@ static hsm_rc finalize(struct hsm_library *lib)
     return rc;
 }
 
-/* Nobody is left who was given one; who comes next brings their own. */
-static void forget_pins(struct hsm_library *lib)
+/* Nobody is left who was given one; who comes next, perhaps meanwhile, brings
+ * their own. */
+static void forget_pins(struct hsm_library *lib, unsigned int life)
 {
     struct hsm_token *tok = hsm_token_first(lib);
 
     for (; tok != NULL; tok = hsm_token_next(tok)) {
-        hsm_token_forget_pin(tok);
+        hsm_token_forget_pin(tok, life);
     }
 }
 
 void hsm_library_release(struct hsm_library *lib)
 {
+    unsigned int life;
     bool last;
     bool claimed;
 
     /* With the claim: who uses it anew meanwhile waits, and starts it. */
     hsm_lock(&lib->lock);
-    last = --lib->users == 0;
+    last = atomic_fetch_sub(&lib->users, 1u) == 1u;
+    life = atomic_load(&lib->lives);
     claimed = last
         && lib->ours_in == this_process()
         && lib->loaded_in == this_process()
@@ -240,7 +247,7 @@ void hsm_library_release(struct hsm_library *lib)
     }
     hsm_unlock(&lib->lock);
     if (last) {
-        forget_pins(lib);
+        forget_pins(lib, life);
     }
     if (claimed) {
         hsm_rc rc = finalize(lib);

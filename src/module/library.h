@@ -38,7 +38,8 @@ struct hsm_library {
     atomic_uint generation;     /* counts successful C_Initialize */
     bool close_at_exit;         /* setting or quirk: close idle sessions */
     struct hsm_claim starting;  /* loading, C_Initialize or recovery */
-    unsigned int users;         /* contexts */
+    atomic_uint users;          /* contexts; written with the lock */
+    atomic_uint lives;          /* likewise: how often they became the first */
     unsigned int scans;         /* of the slots, begun so far */
     unsigned int blanks;        /* tokens that it saw, not initialised */
     hsm_rc slot_failure;        /* of a slot, in the scan that ended last */

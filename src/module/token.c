@@ -262,13 +262,31 @@ struct hsm_token *hsm_token_next(struct hsm_token *tok)
     return next;
 }
 
-void hsm_token_forget_pin(struct hsm_token *tok)
+/* Whose last user is just going finds it when it takes the lock. */
+void hsm_token_keep_pin(struct hsm_token *tok, struct hsm_secret *pin)
 {
-    struct hsm_secret *old;
+    struct hsm_secret *old = pin;
+
+    hsm_secret_keep(pin);
+    hsm_lock(&tok->lock);
+    if (atomic_load(&tok->lib->users) > 0) {
+        old = tok->login.pin;
+        tok->login.pin = pin;
+        tok->login.pin_life = atomic_load(&tok->lib->lives);
+    }
+    hsm_unlock(&tok->lock);
+    hsm_secret_free(old);
+}
+
+void hsm_token_forget_pin(struct hsm_token *tok, unsigned int life)
+{
+    struct hsm_secret *old = NULL;
 
     hsm_lock(&tok->lock);
-    old = tok->login.pin;
-    tok->login.pin = NULL;
+    if (life == HSM_ANY_LIFE || life == tok->login.pin_life) {
+        old = tok->login.pin;
+        tok->login.pin = NULL;
+    }
     hsm_unlock(&tok->lock);
     hsm_secret_free(old);       /* which takes a lock of its own */
 }

@@ -48,6 +48,7 @@ struct hsm_login {
     bool by_pinpad;
     struct hsm_claim claim;     /* a login is under way */
     struct hsm_secret *pin;     /* the one that was accepted, or NULL */
+    unsigned int pin_life;      /* the library's lives when it was kept */
 };
 
 struct hsm_token {
@@ -85,8 +86,14 @@ HSM_CHECKED hsm_rc hsm_token_scan_failure(struct hsm_library *lib);
 /* The tokens ever seen in a library, one after the other; NULL at the end. */
 struct hsm_token *hsm_token_first(struct hsm_library *lib);
 struct hsm_token *hsm_token_next(struct hsm_token *tok);
-/* Wipes the PIN that opened it. */
-void hsm_token_forget_pin(struct hsm_token *tok);
+/*
+ * Takes the PIN that opened it over, which is kept for the module's users of
+ * now, or wiped where there is none any more.
+ */
+void hsm_token_keep_pin(struct hsm_token *tok, struct hsm_secret *pin);
+/* Wipes it; with a life, one that was kept for users of that one only. */
+#define HSM_ANY_LIFE 0u
+void hsm_token_forget_pin(struct hsm_token *tok, unsigned int life);
 /* Processes that log in to it at the same moment disturb each other. */
 bool hsm_token_has_login_race(const struct hsm_token *tok);
 /* Has been seen since the library was initialised last. */

@@ -273,30 +273,14 @@ static hsm_rc no_pin(const struct hsm_token *tok)
                     tok->id.label);
 }
 
-/* Keeps the PIN that was accepted; takes it over. */
-static void keep_pin(struct hsm_context *ctx, struct hsm_token *tok,
-                     struct hsm_secret *pin)
-{
-    struct hsm_secret *old = pin;
-
-    if (hsm_context_settings(ctx)->cache_pins) {
-        hsm_secret_keep(pin);
-        hsm_lock(&tok->lock);
-        old = tok->login.pin;
-        tok->login.pin = pin;
-        hsm_unlock(&tok->lock);
-    }
-    hsm_secret_free(old);
-}
-
 /* Takes the PIN over. */
 static hsm_rc login_by(struct hsm_context *ctx, struct hsm_session *s,
                        CK_USER_TYPE user, struct hsm_secret *pin)
 {
     hsm_rc rc = try_pin(ctx, s, user, pin);
 
-    if (hsm_ok(rc)) {
-        keep_pin(ctx, s->tok, pin);
+    if (hsm_ok(rc) && hsm_context_settings(ctx)->cache_pins) {
+        hsm_token_keep_pin(s->tok, pin);
     } else {
         hsm_secret_free(pin);
     }
@@ -326,7 +310,7 @@ static hsm_rc login_as(struct hsm_context *ctx, struct hsm_session *s,
         if (!is_refusal(rc) && rc.rv != HSM_E_PIN_REFUSED) {
             return rc;
         }
-        hsm_token_forget_pin(s->tok);
+        hsm_token_forget_pin(s->tok, HSM_ANY_LIFE);
     }
     TRY(find_pin(ctx, s->tok, cred, &pin));
     if (pin == NULL && old == NULL) {

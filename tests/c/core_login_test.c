@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How often a PIN is sent. Each case has processes of its own. */
+#include <dlfcn.h>
 #include <pthread.h>
 
 #include "tests/c/core.h"
@@ -208,6 +209,62 @@ static void test_feigned(void)
     }
 }
 
+/* ---- who keeps it ---- */
+
+static bool has_pin(struct hsm_token *tok)
+{
+    bool has;
+
+    hsm_lock(&tok->lock);
+    has = tok->login.pin != NULL;
+    hsm_unlock(&tok->lock);
+    return has;
+}
+
+/* The module, as another part of the application uses it. */
+static CK_FUNCTION_LIST *others_use(void)
+{
+    union {
+        void *p;
+        CK_C_GetFunctionList f;
+    } get = { .p = NULL };
+    CK_FUNCTION_LIST *f = NULL;
+    void *dl = dlopen(getenv("P11_MODULE"), RTLD_NOW | RTLD_LOCAL);
+
+    get.p = dl != NULL ? dlsym(dl, "C_GetFunctionList") : NULL;
+    return get.p != NULL && get.f(&f) == CKR_OK
+        && f->C_Initialize(NULL) == CKR_OK ? f : NULL;
+}
+
+/* It is not finalised with its last context, so a key goes on. */
+static bool keeps_for_users(void *arg)
+{
+    struct core_setup how = { .pin = NULL };
+    CK_FUNCTION_LIST *f = others_use();
+    struct hsm_context *ctx = core_open(&how);
+    struct hsm_key *key = core_key(ctx, RSA_URI);
+    struct hsm_token *tok = key != NULL ? hsm_key_token(key) : NULL;
+    unsigned char sig[SIG_BYTES];
+    CK_SESSION_HANDLE h = 0;
+    bool good = f != NULL && tok != NULL && has_pin(tok);
+
+    (void)arg;
+    if (!good) {
+        return false;
+    }
+    /* Of an earlier life, as one that is late to forget it says. */
+    hsm_token_forget_pin(tok, tok->login.pin_life + 1);
+    good = has_pin(tok);
+    hsm_context_close(ctx);
+    good = !has_pin(tok) && good;
+    good = f->C_OpenSession(hsm_token_slot(tok), CKF_SERIAL_SESSION, NULL,
+                            NULL, &h) == CKR_OK
+           && f->C_Logout(h) == CKR_OK && good;
+    hsm_token_void(tok);
+    good = hsm_ok(core_sign(key, 1, sig)) && good;
+    return good && !has_pin(tok);
+}
+
 int main(void)
 {
     if (!core_is_here()) {
@@ -216,5 +273,7 @@ int main(void)
     test_withheld();
     test_wrong();
     test_feigned();
+    ok(core_in_child(keeps_for_users, NULL),
+       "a PIN is kept while somebody uses the module, and no longer");
     return tap_done();
 }
