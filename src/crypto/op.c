@@ -19,10 +19,12 @@ struct with_key {
     void *arg;
 };
 
-/* A copy of a key may be able to do less than the key. */
+/* A copy of a key may be able to do less than the key. It cannot help it that a
+ * call does not return, and the session is not there to try again. */
 static bool may_be_the_copys(hsm_rc rc)
 {
-    enum hsm_class cls = hsm_class_of(rc);
+    enum hsm_class cls =
+        rc.rv != HSM_E_CALL_TIMEOUT ? hsm_class_of(rc) : HSM_CLASS_OK;
 
     return cls == HSM_CLASS_UNSUPPORTED || cls == HSM_CLASS_FATAL;
 }

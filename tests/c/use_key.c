@@ -394,6 +394,7 @@ static const struct {
     { "input", step_input },    /* waits for the end of the standard input */
     { "list", step_list },      /* =URI: how many, and KiB that it grew by */
     { "delete", step_delete },  /* =URI; 3.2 and later */
+    { "generate", step_generate },  /* =URI of the new key */
     { "mark", step_mark },      /* the memory in use now */
     { "grown", step_grown },    /* prints by how many KiB it has grown */
 };

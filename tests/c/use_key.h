@@ -258,6 +258,30 @@ static bool step_is(struct worker *w, const struct step *s)
     return same || fail("not the key of", s->arg);
 }
 
+/* An EC key in the token, as the URI says; it is not kept here. */
+static bool step_generate(struct worker *w, const struct step *s)
+{
+    EVP_PKEY_CTX *ctx =
+        EVP_PKEY_CTX_new_from_name(w->ctx, "EC", "provider=pkcs11");
+    char *uri = strdup(s->arg);
+    char group[] = "P-256", group_name[] = "group", uri_name[] = "pkcs11_uri";
+    EVP_PKEY *key = NULL;
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(group_name, group, 0),
+        OSSL_PARAM_construct_utf8_string(uri_name, uri, 0),
+        OSSL_PARAM_construct_end(),
+    };
+
+    if (ctx != NULL && EVP_PKEY_keygen_init(ctx) == 1
+        && EVP_PKEY_CTX_set_params(ctx, params) == 1) {
+        (void)EVP_PKEY_generate(ctx, &key);
+    }
+    EVP_PKEY_CTX_free(ctx);
+    EVP_PKEY_free(key);
+    free(uri);
+    return key != NULL || fail("nothing is generated as", s->arg);
+}
+
 /* ---- operations ---- */
 
 static EVP_MD_CTX *begin(struct worker *w, EVP_PKEY *key, bool sign,

@@ -126,6 +126,104 @@ for my $call (qw(C_Initialize C_OpenSession C_Login),
     $app->ends_well($name, 10);
 }
 
+# ---- a token that has but one session, and does not say so ----
+
+{
+    my $name = 'a copy of the key in the only session';
+    my $count = P11::Count->new($soft, freeze => 'C_Sign', sessions => 1,
+                                freeze_file => $frozen);
+    my $app = P11::Outage->new({ env => $count->token->conf_env(
+        file => 'parked.cnf', settings => { $setting => $limit_ms,
+            'pkcs11-module-cache-keys' => 'true' }) },
+        $soft->uri(object => 'rsa', type => 'private'));
+    $app->done("$name: loaded", 'load');
+    $app->done("$name: signs", 'sign');
+    is($count->calls('C_CopyObject'), 1, "$name: it is there");
+    for my $round (1, 2) {
+        freeze();
+        times_out($app, "$name, $round", 'C_Sign');
+        my $closed = $count->calls('C_CloseSession');
+        thaw();
+        ok(wait_for(10, sub { $count->calls('C_CloseSession') > $closed }),
+           "$name, $round: thawed, the session is closed");
+        is($app->until_good(10), 0, "$name, $round: and it signs");
+        is($count->calls('C_CopyObject'), 1 + $round, '… with a new copy');
+    }
+    $app->tell('count');
+    $app->done("$name: threads share it", 'threads 2');
+    sleep 0.5;
+    my $counted = $app->tell('count');
+    is("$counted->{bad} $counted->{wrong} $counted->{idle}", '0 0 0',
+       "$name: all well");
+    $app->done("$name: they stop", 'stop');
+    is($app->end(10), 0, "$name: it ends well") or diag(slurp($app->{err}));
+}
+
+# ---- a wrong PIN that takes longer ----
+
+{
+    my $name = 'a slow answer to a wrong PIN';
+    my $count = P11::Count->new($soft, freeze => 'C_Login',
+                                freeze_file => $frozen);
+    my $token = $count->token;
+    my $key = $soft->uri(object => 'ec', type => 'private');
+    my $wrong = "$key?pin-value=97531";
+    # The sanitizer's allocator hangs in children of threads.
+    my @children = sanitizer() ? ()
+        : ('fork=3,3', '[', "refused=$wrong", ']');
+    freeze();
+    my $result = ok_use_key({ env => $token->conf_env(file => 'slow.cnf',
+        settings => { $setting => $limit_ms }) }, "$name: refused",
+        "refused=$wrong", "refused=$wrong", 'in=4', '[', "refused=$wrong", ']',
+        @children, "run=rm $frozen", 'sleep=700', 'in=4', '[',
+        "refused=$wrong", ']', @children,
+        "load=$key?pin-value=" . $soft->pin, 'sign=3');
+    my %said;
+    for ([late => qr/within $limit_ms ms/],
+         [asked => qr/has this PIN and has not answered yet/],
+         [known => qr/refused this PIN before/],
+         [told => qr/CKR_PIN_INCORRECT/]) {
+        my ($what, $pattern) = @$_;
+        $said{$what} = () = $result->{err} =~ /$pattern/g;
+    }
+    my $n = @children ? 3 : 0;
+    is_deeply(\%said, { late => 1, asked => 1 + 4 + $n, known => 4 + $n,
+                        told => 0 }, '… everybody is told what is known')
+        or diag($result->{err});
+    is($count->calls('C_Login'), 1 + 1, '… it was sent once, by whichever '
+       . 'process; and the right one');
+}
+
+# ---- a key that is generated too late ----
+
+{
+    my $name = 'a key that comes too late';
+    my $count = P11::Count->new($soft, freeze => 'C_GenerateKeyPair',
+                                freeze_file => $frozen);
+    my $uri = $soft->uri(object => 'late');
+    my $there = sub {
+        my $seen = run_in({ env => $soft->env },
+            builddir() . '/tests/c/see_key', $soft->module, $soft->label,
+            $soft->pin, 'late');
+        return scalar(() = $seen->{out} =~ /^(?:private|public) /mg);
+    };
+    freeze();
+    my $result = ok_use_key({ env => $count->token->conf_env(
+        file => 'late.cnf', settings => { $setting => $limit_ms }) },
+        "$name: refused", 'fails=1', '[', "generate=$uri", ']',
+        "run=rm $frozen", 'sleep=1500');
+    like($result->{err}, qr/call timed out:.*C_GenerateKeyPair within/,
+         '… in these words');
+    is($count->calls('C_GenerateKeyPair'), 1, '… it was made');
+    is($there->(), 0, '… and taken back, since nobody would know of it');
+    ok_use_key({ env => $count->token->conf_env(file => 'late.cnf',
+        settings => { $setting => $limit_ms }) }, "$name: the next one",
+        "generate=$uri", "load=$uri;type=private", 'sign=2');
+    is($there->(), 2, '… is there, once');
+    is($soft->tool('--delete-object', '--type', $_, '--label', 'late')
+       ->{status}, 0, "… and goes: $_") for 'privkey', 'pubkey';
+}
+
 # ---- threads ----
 
 {
