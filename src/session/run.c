@@ -93,7 +93,8 @@ static hsm_rc recover_library(const struct hsm_run *run, hsm_rc rc,
     struct hsm_library *lib = run->tok->lib;
 
     if (rc.rv == CKR_CRYPTOKI_NOT_INITIALIZED
-        || rc.rv == CKR_USER_PIN_NOT_INITIALIZED || lib->gate.guard_sigpipe) {
+        || rc.rv == CKR_USER_PIN_NOT_INITIALIZED
+        || rc.rv == CKR_GENERAL_ERROR || lib->gate.guard_sigpipe) {
         return hsm_context_restart(run->ctx, lib, generation);
     }
     return confirm(run);
@@ -140,15 +141,22 @@ static bool is_cut_off(const struct hsm_run *run, hsm_rc rc)
 }
 
 /* SoftHSM reads what a PIN is compared with when it is started, and finds
- * nothing while another process logs in. */
-static bool is_half_read(const struct hsm_run *run, hsm_rc rc)
+ * nothing, or the half of it, while another process logs in. */
+static bool is_half_read(const struct hsm_run *run, hsm_rc rc,
+                         const struct attempt *a)
 {
+    struct hsm_library *lib = run->tok->lib;
     CK_TOKEN_INFO info;
 
+    if (!hsm_token_has_login_race(run->tok)) {
+        return false;
+    }
     hsm_token_info(run->tok, &info);
-    return rc.rv == CKR_USER_PIN_NOT_INITIALIZED
-        && (info.flags & CKF_USER_PIN_INITIALIZED) != 0
-        && hsm_token_has_login_race(run->tok);
+    return (rc.rv == CKR_USER_PIN_NOT_INITIALIZED
+            && (info.flags & CKF_USER_PIN_INITIALIZED) != 0)
+        || (rc.rv == CKR_GENERAL_ERROR && a->logging_in
+            && a->tries >= TRIES_BEFORE_RESTART
+            && hsm_library_is_ours(lib) && !hsm_pool_has_keys(lib));
 }
 
 /* Likewise a token; where it may not be started anew, somebody uses it, and
@@ -212,7 +220,7 @@ static bool recover(const struct hsm_run *run, hsm_rc rc,
     if (rc.rv == HSM_E_NO_TOKEN) {
         return find_left_out(run, a);
     }
-    if (is_cut_off(run, rc) || is_half_read(run, rc)) {
+    if (is_cut_off(run, rc) || is_half_read(run, rc, a)) {
         cls = HSM_CLASS_STALE_LIBRARY;
     }
     switch (cls) {
