@@ -12,13 +12,10 @@ no warnings 'qw';       # "fork=8,8" is one word
 
 use Test::More;
 use P11::Test;
+use P11::Token::OpenCryptoki ':world';
+use P11::Count;
 use P11::Token;
-use P11::Token::OpenCryptoki;
-
-P11::Token::OpenCryptoki::enter_world();
-require P11::Count;
-require P11::UseKey;
-P11::UseKey->import;
+use P11::UseKey;
 
 needs('pkcs11-tool');
 my $long = $ENV{P11_LONG};
