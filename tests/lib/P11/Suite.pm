@@ -50,6 +50,13 @@ sub forget_baseline {
     return;
 }
 
+# Others may run it now.
+sub unlock {
+    my ($self) = @_;
+    delete $self->{lock};
+    return;
+}
+
 sub source { return $_[0]{source} }
 sub build { return $_[0]{build} }
 

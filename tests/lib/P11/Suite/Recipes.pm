@@ -25,7 +25,7 @@ my $not_ours = qr{fips|null|nocache|provider_internal|test_includes|/ct/};
 
 # These insist on a default library context without the default provider, and
 # test in one that default.cnf configures: we are in that.
-my $empty_default = qr/-test_(?:evp_extra|pkcs12|sslapi)$/;
+my $empty_default = qr/-test_(?:evp_extra|pkcs12|quicapi|sslapi)$/;
 
 sub targets {
     my ($class, $name) = @_;
