@@ -43,6 +43,16 @@ bool hsm_library_is_ready(const struct hsm_library *lib)
         == this_process();
 }
 
+bool hsm_library_is_starting(struct hsm_library *lib)
+{
+    bool held;
+
+    hsm_lock(&lib->lock);
+    held = hsm_claim_is_held(&lib->starting);
+    hsm_unlock(&lib->lock);
+    return held;
+}
+
 bool hsm_library_is_ours(struct hsm_library *lib)
 {
     bool ours;

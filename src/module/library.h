@@ -84,6 +84,8 @@ HSM_CHECKED hsm_rc hsm_library_ready(struct hsm_library *lib,
                                      const struct hsm_library_hooks *hooks);
 /* Ready in this process, without doing anything for it. */
 bool hsm_library_is_ready(const struct hsm_library *lib);
+/* A thread of this process is about to make it ready. */
+bool hsm_library_is_starting(struct hsm_library *lib);
 /* Initialised by us, in this process. */
 bool hsm_library_is_ours(struct hsm_library *lib);
 

@@ -115,11 +115,24 @@ static bool may_be_left_out(const struct hsm_run *run)
         || hsm_token_has_login_race(run->tok);
 }
 
+/* SoftHSM reads what a PIN is compared with when it is started, and finds
+ * nothing while another process logs in. */
+static bool is_unread(const struct hsm_run *run, hsm_rc rc)
+{
+    CK_TOKEN_INFO info;
+
+    hsm_token_info(run->tok, &info);
+    return rc.rv == CKR_USER_PIN_NOT_INITIALIZED
+        && (info.flags & CKF_USER_PIN_INITIALIZED) != 0
+        && hsm_token_has_login_race(run->tok);
+}
+
 /* After so many tries, this failure allows another one. */
 static bool may_repeat(const struct hsm_run *run, const struct attempt *a,
                        hsm_rc rc, unsigned int tries)
 {
-    if (!a->acting && rc.rv == HSM_E_NO_TOKEN && may_be_left_out(run)) {
+    if (!a->acting && ((rc.rv == HSM_E_NO_TOKEN && may_be_left_out(run))
+                       || is_unread(run, rc))) {
         return tries < TRIES_FOR_TOKEN;
     }
     /* Others are starting the module anew, and it was down just then. */
@@ -140,27 +153,30 @@ static bool is_cut_off(const struct hsm_run *run, hsm_rc rc)
         && !hsm_ok(hsm_token_refresh(run->tok));
 }
 
-/* SoftHSM reads what a PIN is compared with when it is started, and finds
- * nothing, or the half of it, while another process logs in. */
+/* Or the half of it: then every login only fails. */
 static bool is_half_read(const struct hsm_run *run, hsm_rc rc,
                          const struct attempt *a)
 {
     struct hsm_library *lib = run->tok->lib;
-    CK_TOKEN_INFO info;
 
-    if (!hsm_token_has_login_race(run->tok)) {
-        return false;
-    }
-    hsm_token_info(run->tok, &info);
-    return (rc.rv == CKR_USER_PIN_NOT_INITIALIZED
-            && (info.flags & CKF_USER_PIN_INITIALIZED) != 0)
+    return is_unread(run, rc)
         || (rc.rv == CKR_GENERAL_ERROR && a->logging_in
             && a->tries >= TRIES_BEFORE_RESTART
+            && hsm_token_has_login_race(run->tok)
             && hsm_library_is_ours(lib) && !hsm_pool_has_keys(lib));
 }
 
-/* Likewise a token; where it may not be started anew, somebody uses it, and
- * looking again is enough. */
+/* By another thread, since this attempt began. */
+static bool was_started_anew(const struct hsm_run *run, const struct attempt *a)
+{
+    struct hsm_library *lib = run->tok->lib;
+
+    return hsm_ok(hsm_context_ready(run->ctx, lib))
+        && hsm_library_generation(lib) != a->generation;
+}
+
+/* A token that is missed is there after another start, as a rule; where that
+ * may not be, somebody uses the module, and looking again is enough. */
 static bool find_left_out(const struct hsm_run *run, const struct attempt *a)
 {
     struct hsm_library *lib = run->tok->lib;
@@ -171,7 +187,7 @@ static bool find_left_out(const struct hsm_run *run, const struct attempt *a)
         rc = hsm_context_restart(run->ctx, lib, a->generation);
     }
     if (lib->gate.guard_sigpipe) {
-        return may && hsm_ok(rc);
+        return may ? hsm_ok(rc) : was_started_anew(run, a);
     }
     return may_be_left_out(run) && rc.rv != HSM_E_DEAD;
 }

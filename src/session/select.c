@@ -22,6 +22,7 @@ struct misses {
     struct hsm_buf seen;        /* tokens that do not match */
     hsm_rc rc;                  /* of the last module that failed */
     size_t n_failed;
+    unsigned int starts;        /* of these modules, when they were asked */
     bool blank;                 /* a token is there that is not initialised */
 };
 
@@ -163,8 +164,10 @@ static hsm_rc ask(struct hsm_context *ctx, struct hsm_library *lib,
                   struct misses *m)
 {
     size_t seen = m->seen.len;
+    hsm_rc ready = hsm_context_ready(ctx, lib);
 
-    TRY(hsm_context_ready(ctx, lib));
+    m->starts += hsm_library_generation(lib);
+    TRY(ready);
     if (!hsm_uri_matches_library(uri, &lib->info)) {
         return HSM_OK;
     }
@@ -250,25 +253,36 @@ static bool may_ask_again(struct hsm_library *lib, const struct misses *m,
     return n < most;
 }
 
-/* For the n-th time; false: no module could be, asking again is no use. */
+/*
+ * Modules that may have left a token out are started anew, for the n-th time;
+ * one that another thread is starting just now is waited for. False: none was,
+ * and none has been since they were asked, so asking again is no use.
+ */
 static bool start_anew(struct hsm_context *ctx, const struct modules *all,
                        const struct hsm_uri *uri, const struct misses *m,
                        unsigned int n)
 {
+    unsigned int starts = 0;
     bool any = false;
 
     for (size_t i = 0; i < all->n; i++) {
         struct hsm_library *lib = all->libs[i];
 
-        if (may_use(lib, uri) && hsm_pool_may_restart(lib)
-            && may_ask_again(lib, m, n)) {
+        if (!may_use(lib, uri)) {
+            continue;
+        }
+        if (!hsm_pool_may_restart(lib)) {
+            any |= n < START_ATTEMPTS && hsm_library_is_starting(lib)
+                && hsm_ok(hsm_context_ready(ctx, lib));
+        } else if (may_ask_again(lib, m, n)) {
             unsigned int generation = hsm_library_generation(lib);
 
             hsm_pause_apart(n);
             any |= hsm_ok(hsm_context_restart(ctx, lib, generation));
         }
+        starts += hsm_library_generation(lib);
     }
-    return any;
+    return any || (n < START_ATTEMPTS && starts != m->starts);
 }
 
 static void clear_misses(struct misses *m)
@@ -276,6 +290,7 @@ static void clear_misses(struct misses *m)
     hsm_buf_clear(&m->failed);
     hsm_buf_clear(&m->seen);
     m->n_failed = 0;
+    m->starts = 0;
 }
 
 hsm_rc hsm_select_tokens(struct hsm_context *ctx, const struct hsm_uri *uri,

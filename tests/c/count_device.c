@@ -9,14 +9,19 @@
  *      shift=N         slots have numbers that are higher by this
  *      serial=TEXT     all tokens have this serial number
  *      full=1          no more sessions are granted
+ *      starts=N        no slot has a token before this process has called
+ *                      C_Initialize so often: modules may miss one that
+ *                      another process writes at that moment
  *
  * Not while threads are inside the module: that loses its sessions for good.
  */
 #include "tests/c/count.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SLOTS_MAX 64
 
@@ -24,6 +29,7 @@ struct device {
     CK_RV removed;
     CK_SLOT_ID shift;
     bool full;
+    unsigned long starts;
     char serial[17];
 };
 
@@ -31,10 +37,12 @@ static const char *file;
 static const CK_FUNCTION_LIST *module;
 static CK_FUNCTION_LIST inner;
 static bool is_out;
+static atomic_ulong starts;
+static atomic_int starter;      /* the process that they are counted of */
 
 static struct device look(void)
 {
-    struct device d = { CKR_OK, 0, false, "" };
+    struct device d = { CKR_OK, 0, false, 0, "" };
     char text[256] = "";
     char *at = NULL;
     FILE *in = file != NULL ? fopen(file, "re") : NULL;
@@ -48,6 +56,9 @@ static struct device look(void)
     }
     if ((at = strstr(text, "shift=")) != NULL) {
         d.shift = strtoul(at + 6, NULL, 0);
+    }
+    if ((at = strstr(text, "starts=")) != NULL) {
+        d.starts = strtoul(at + 7, NULL, 0);
     }
     if ((at = strstr(text, "serial=")) != NULL) {
         (void)sscanf(at + 7, "%16s", d.serial);
@@ -70,10 +81,26 @@ static void take_out(void)
     is_out = true;
 }
 
+static void count_start(void)
+{
+    if (atomic_exchange(&starter, (int)getpid()) != (int)getpid()) {
+        starts = 0;
+    }
+    starts++;
+}
+
+static bool is_missed(const struct device *d)
+{
+    return starts < d->starts;
+}
+
 CK_RV count_device_next(enum count_index which)
 {
     struct device d;
 
+    if (which == COUNT_C_Initialize) {
+        count_start();
+    }
     if (file == NULL || which < COUNT_C_GetTokenInfo) {
         return CKR_OK;
     }
@@ -95,6 +122,8 @@ static CK_RV device_slots(CK_BBOOL present, CK_SLOT_ID *list, CK_ULONG *n)
 
     if (d.removed != CKR_OK && present) {
         take_out();
+    }
+    if (present && (d.removed != CKR_OK || is_missed(&d))) {
         *n = 0;
         return CKR_OK;
     }
@@ -113,7 +142,8 @@ static CK_RV device_slot_info(CK_SLOT_ID slot, CK_SLOT_INFO *info)
 static CK_RV device_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 {
     struct device d = look();
-    CK_RV rv = inner.C_GetTokenInfo(slot - d.shift, info);
+    CK_RV rv = is_missed(&d) ? CKR_TOKEN_NOT_PRESENT
+                             : inner.C_GetTokenInfo(slot - d.shift, info);
 
     if (rv == CKR_OK && d.serial[0] != '\0') {
         memset(info->serialNumber, ' ', sizeof(info->serialNumber));

@@ -13,9 +13,10 @@
  *
  * in the order of CK_FUNCTION_LIST; the latter is what count_pace.c tells of. A
  * file that is shorter is made longer and filled in; counts that it has stay.
- * Without COUNT_FILE nothing is counted. COUNT_APART loads the real module with
- * libraries of its own, so that it has another libcrypto than the application,
- * as if it lived in another process.
+ * Without COUNT_FILE nothing is counted; with COUNT_PARENT only what is called
+ * by the process that opened the module, not by those that it forked.
+ * COUNT_APART loads the real module with libraries of its own, so that it has
+ * another libcrypto than the application, as if it lived in another process.
  *
  * What the real module does not do by itself can be had too, by what
  * count_pace.c, count_fault.c, count_lie.c and count_device.c read from the
@@ -63,6 +64,7 @@ struct count_file {
 static pthread_once_t count_once = PTHREAD_ONCE_INIT;
 static CK_FUNCTION_LIST *count_real;
 static struct count_file *count_map;
+static pid_t count_parent;             /* 0: everyone counts */
 static char count_own[4096];           /* NAME=VALUE, '\0' each */
 
 static void count_open(const char *path)
@@ -142,7 +144,8 @@ char *count_env(const char *name)
 
 void count_call(enum count_index which)
 {
-    if (count_map != NULL) {
+    if (count_map != NULL
+        && (count_parent == 0 || count_parent == getpid())) {
         atomic_fetch_add(&count_map->row[which].calls, 1);
     }
     count_pace_begin(which);
@@ -231,6 +234,7 @@ static void count_setup(void)
     if (file != NULL) {
         count_open(file);
     }
+    count_parent = count_env("COUNT_PARENT") != NULL ? getpid() : 0;
     count_pace_read(count_map != NULL ? count_map->flight : NULL);
     count_fault_read();
     count_lie_read();

@@ -33,6 +33,10 @@ my @rows = (
     ['children of a parent that has not signed',
      [qw(EC RSA fork=4,4 [ sign=3 ] sign=3)]],
     ['children that load', [qw(EC sign fork=8,2 [ RSA EC sign=2 free ] sign)]],
+    ['24 children at once that log in first', [qw(fork=24,24 [ EC sign ])]],
+    ['children of children of children, all at once',
+     [qw(EC sign fork=4,4 [ sign fork=4,4 [ sign fork=3,3 [ sign ] sign ] sign ]
+         sign)]],
     ['children with threads',
      [qw(EC RSA sign fork=6,2 [ in=4 [ sign=5 ] sign ] sign)]],
     ['children that fork while their threads sign',
@@ -106,5 +110,23 @@ for (@tokens) {
                qw(fork=4,2 [ sign=3 ]));
     is($count->calls('C_Sign'), 12, "$where: in the token");
 }
+
+# --- a token that a remote module misses at first, in every process ---
+
+# One thread starts the module anew, the others wait for that.
+my $strict = $tokens[1][1];
+my $missed = spew(scratch() . '/missed', 'starts=2');
+my $count = P11::Count->new($strict, manufacturer => 'PKCS#11 Kit',
+                            device => $missed, latency_us => 1000);
+my %missed = (env => $count->token->conf_env(file => 'missed.cnf'));
+my $ec = 'load=' . $strict->uri(object => 'ec');
+ok_use_key(\%missed, 'a token that is missed at first', $ec, 'sign');
+is($count->calls('C_Initialize'), 2, '… is found by the second start');
+ok_use_key(\%missed, '… by 8 threads', 'in=8', '[', $ec, qw(sign ]));
+ok_use_key(\%missed, '… by 8 threads of children', $ec, 'sign',
+           qw(fork=2 [ in=8 [ sign ] ] sign));
+spew($missed, 'starts=99');
+use_key_fails(\%missed, '… and one that is never there is missed',
+              qr/no token matches pkcs11:token=tok/, $ec);
 
 done_testing();

@@ -22,7 +22,8 @@ my %free = map { $_ => 1 } qw(C_GetFunctionList C_GetInfo);
 # What the module can feign besides, as tests/c/count_pace.c, count_fault.c and
 # count_lie.c tell.
 my %feigned = map { ($_ => 'COUNT_' . uc) }
-    qw(apart latency_us flags flags_off fail keypad_pin owner sessions
+    qw(apart latency_us flags flags_off fail keypad_pin owner parent
+       sessions
        manufacturer mechanisms lacks lie refuse one_opening x931
        freeze freeze_file device slow);
 
@@ -37,6 +38,7 @@ my %feigned = map { ($_ => 'COUNT_' . uc) }
 #   fail        'C_Login=0xa4 C_Sign#2=0x30 …': calls that fail, and how
 #   keypad_pin  what is typed at the device when C_Login has no PIN
 #   owner       1: no other process than the one that initialises it may call
+#   parent      1: children of the process that opens it do not count
 #   one_opening 1: no two threads may open sessions at once
 #   sessions    how many can be open
 #   manufacturer    of the module, which decides about its quirks
