@@ -352,6 +352,9 @@ static const struct {
     { "refused", step_refused },    /* =URI, =FILE: cannot be loaded */
     { "answer", step_answer },  /* =PIN, to every question; prints "asked" */
     { "hold", step_hold },      /* =FILE: no answers while it is there */
+    { "stall", step_stall },    /* who is asked waits from here on */
+    { "asked", step_asked },    /* =N threads wait now */
+    { "release", step_release },    /* and go on */
     { "is", step_is },          /* =FILE: the key loaded last is this one */
     { "free", step_free },      /* all keys */
     { "sign", step_sign },      /* =N, each with every key */
@@ -373,6 +376,7 @@ static const struct {
     { "in", step_in },          /* =N threads do [ STEPS ] */
     { "meet", step_meet },      /* there: they wait for each other */
     { "only", step_only },      /* =0-3,7 there: these do [ STEPS ] */
+    { "begin", step_begin },    /* =N threads [ STEPS ], until "stop" */
     { "fork", step_fork },      /* =N[,AT ONCE] children do [ STEPS ] */
     { "daemon", step_daemon },  /* goes on in the background */
     { "adopt", step_adopt },    /* orphans below become our children */

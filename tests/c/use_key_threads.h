@@ -229,6 +229,11 @@ static void *run_thread(void *arg)
     return NULL;
 }
 
+static bool step_begin(struct worker *w, const struct step *s)
+{
+    return s->body != NULL && start_all(w, s, run_thread);
+}
+
 static bool step_in(struct worker *w, const struct step *s)
 {
     return s->body != NULL && start_all(w, s, run_thread) && join_all();

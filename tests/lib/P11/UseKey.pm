@@ -19,7 +19,7 @@ my $program = P11::Test::builddir() . '/tests/c/use_key';
 # A child has no threads, but what they had: leaks, to the leak detector.
 sub leaks_allowed {
     my ($how, @steps) = @_;
-    return $how if !grep { /^threads=/ } @steps;
+    return $how if !grep { /^(?:threads|begin)=/ } @steps;
     my $options = join ':', grep { defined && length }
         $ENV{ASAN_OPTIONS}, 'detect_leaks=0';
     return { %$how, env => { %{ $how->{env} }, ASAN_OPTIONS => $options } };
@@ -70,11 +70,13 @@ sub pin_uri {
     return $token->uri(@attributes) . '?pin-value=' . $token->pin;
 }
 
-# A file with a reference to the key, its public half included.
+# A file with a reference to the key, its public half included; SETTINGS may
+# leave that out.
 sub reference {
-    my ($token, $uri, $name) = @_;
+    my ($token, $uri, $name, %settings) = @_;
     my $file = scratch() . "/$name.pem";
-    my $result = openssl({ env => $token->conf_env(file => "$name.cnf") },
+    my $result = openssl({ env => $token->conf_env(file => "$name.cnf",
+                                                   settings => \%settings) },
                          'pkey', '-in', $uri, '-out', $file);
     die "no reference to $uri:\n$result->{err}" if $result->{status} != 0;
     return $file;
