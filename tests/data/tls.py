@@ -10,8 +10,9 @@
 #             hands
 #   fork      shakes hands, forks while threads do, and while they rest: then
 #             the children shake hands with what they inherited
-#   PORT      serves with the first key: two processes that are forked after a
+#   used:PORT serves with the first key: two processes that are forked after a
 #             first handshake, each with threads; ends by SIGTERM
+#   loaded:PORT     that are forked after it is loaded
 import os
 import signal
 import socket
@@ -165,9 +166,10 @@ def serve(listener, context):
         threading.Thread(target=answer, args=(plain,), daemon=True).start()
 
 
-def act_serve(ca, pairs, port):
+def act_serve(ca, pairs, how, port):
     context = server_side(ca, pairs[0])
-    shake_hands(context, client_side(ca, pairs[0]))
+    if how == 'used':
+        shake_hands(context, client_side(ca, pairs[0]))
     listener = socket.create_server(('127.0.0.1', port), backlog=50)
     children = []
     for _ in range(2):
@@ -186,9 +188,10 @@ def act_serve(ca, pairs, port):
 def main():
     act, ca = sys.argv[1:3]
     pairs = list(zip(sys.argv[3::2], sys.argv[4::2]))
-    if act.isdigit():
+    if ':' in act:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-        print(act_serve(ca, pairs, int(act)))
+        how, port = act.split(':')
+        print(act_serve(ca, pairs, how, int(port)))
     else:
         print({'loads': act_loads, 'threads': act_threads,
                'fork': act_fork}[act](ca, pairs))

@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: Apache-2.0
 # nginx, whose workers are another user's and have lost their environment,
-# serves with keys on a token; curl authenticates with one.
+# serves with keys on a token; curl authenticates with one. The module aborts in
+# another process than the one that initialised it.
 use strict;
 use warnings;
 
@@ -57,10 +58,11 @@ sub give_to_worker {
 give_to_worker();
 diag('not root: workers have our uid') if !defined $worker;
 
-my $count = P11::Count->new($token);
-my @variables = qw(SOFTHSM2_CONF COUNT_MODULE COUNT_FILE);
+my $count = P11::Count->new($token, owner => 1);
+my @variables = qw(SOFTHSM2_CONF COUNT_MODULE COUNT_FILE COUNT_OWNER);
 
 # nginx with both keys, and conf/nginx.cnf for the counted token.
+my @served = @key{qw(rsa ec)};
 sub nginx {
     my ($name, %instead) = @_;
     my $conf = spew($token->dir . "/$name.cnf", P11::Conf::text('nginx.cnf',
@@ -69,7 +71,7 @@ sub nginx {
         'pkcs11-module-env = SOFTHSM2_CONF' =>
             "pkcs11-module-env = @variables", %instead));
     return P11::Nginx->new(
-        ca => $ca->file, keys => [@key{qw(rsa ec)}],
+        ca => $ca->file, keys => \@served,
         env => $count->token->env(OPENSSL_CONF => $conf,
                                   OPENSSL_MODULES => builddir() . '/.libs'));
 }
@@ -227,6 +229,27 @@ SKIP: {
                  nginx('shut'),
                  qr/C_Initialize says .* may this user read and lock/);
     give_to_worker();
+}
+
+# A key that the master has to open the token for is the master's, to this
+# module.
+{
+    my $bare = scratch() . '/bare.key';
+    ok_openssl({ env => $token->conf_env(file => 'bare.cnf', settings =>
+                    { 'pkcs11-module-reference-public-key' => 'false' }) },
+               'a reference without its public half is written', 'pkey', '-in',
+               $token->uri(object => 'rsa', type => 'private'), '-out', $bare);
+    @served = [$key{rsa}[0], $bare];
+    my $server = nginx('bare-key');
+    my $calls = $count->during(sub { $server->start });
+    cmp_ok($calls->{C_Initialize}, '>=', 1, 'with it nginx opens the token');
+    fails_with(\%soft_how, 'and does not serve', qr/curl: \((?:35|56)\)/,
+               curl($server->url, $soft));
+    ok(wait_for(10, sub { $server->log =~ /exited on signal 6/ }),
+       'the module has ended a worker') or diag($server->log);
+    ok(P11::Daemon::has_mapped($server->master, $in_module),
+       'the master has it, and lives');
+    is($server->stop, 0, 'and ends with exit status 0');
 }
 
 done_testing();

@@ -1,7 +1,9 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: Apache-2.0
 # Apache httpd, with processes and with threads, serves with keys on a token,
-# by reference and by URI, and is restarted under load without losing anyone.
+# by reference and by URI, and is restarted under load without losing anyone. By
+# reference with a module that aborts in another process than the one that
+# initialised it.
 use strict;
 use warnings;
 
@@ -112,6 +114,7 @@ sub serve_under_load {
 
 for my $mpm (grep { -e "$modules/mod_mpm_$_.so" } qw(prefork event)) {
     # ---- by reference: the token is the children's
+    $count = $site->count_with(owner => 1);
     my $apache = apache($mpm, map { $site->key($_) } qw(rsa ec));
     my $calls = $count->during(sub {
         $apache->start or die "$mpm: ", $apache->log, "\n";
@@ -133,6 +136,7 @@ for my $mpm (grep { -e "$modules/mod_mpm_$_.so" } qw(prefork event)) {
     is_deeply([$apache->complaints], [], 'and complained of nothing');
 
     # ---- by URI: the parent opens it, and forks
+    $count = $site->count_with;
     $apache = apache($mpm, map { [$site->key($_)->[0], $site->uri($_)] }
                      qw(rsa ec));
     $calls = $count->during(sub {
@@ -143,6 +147,20 @@ for my $mpm (grep { -e "$modules/mod_mpm_$_.so" } qw(prefork event)) {
     is($apache->stop, 0, "$mpm ends with exit status 0");
     is_deeply([$apache->complaints], [], 'and complained of nothing');
 }
+
+# ---- by URI, with that module: it is the parent's then
+
+$count = $site->count_with(owner => 1);
+my $owned = apache('prefork', [$site->key('rsa')->[0], $site->uri('rsa')]);
+ok($owned->start, 'Apache starts by URI') or diag($owned->log);
+is($count->calls('C_Initialize'), 1, 'the parent has opened the token');
+ok(!$site->is_served($owned->port, 'rsa'), 'children cannot serve by it');
+ok(wait_for(10, sub { $owned->log =~ /C_\w+ in another process/
+                      && $owned->log =~ /exit signal Abort/ }),
+   'the module has ended them') or diag($owned->log);
+is($count->calls('C_Sign'), 0, 'nothing was signed');
+is($owned->stop, 0, 'Apache ends with exit status 0');
+$count = $site->count_with;
 
 # ---- refusals: of a URI that fails Apache shows no reason, but our log does
 

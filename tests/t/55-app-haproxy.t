@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: Apache-2.0
 # HAProxy with a master and workers, which are threads of another user, serves
-# with keys on a token and is reloaded under load without losing anyone.
+# with keys on a token and is reloaded under load without losing anyone. The
+# module aborts in another process than the one that initialised it.
 use strict;
 use warnings;
 
@@ -15,7 +16,7 @@ use P11::Test;
 needs(qw(haproxy openssl pkcs11-tool));
 plan(skip_all => 'libssl was not found when this was configured')
     if !P11::Site::can_load();
-my $site = P11::Site->new;
+my $site = P11::Site->new(owner => 1);
 my $count = $site->count;
 my $user = $site->give_to_worker;
 my $in_module = qr{/(?:count-\d+|libsofthsm2)\.so};
@@ -137,5 +138,18 @@ SKIP: {
          'the log says why');
     is($shut->stop, 0, 'HAProxy ends with exit status 0');
 }
+
+my $signed = $count->calls('C_Sign');
+# A key that the master has to open the token for: as the module forbids, it is
+# the master's then.
+my $bare = haproxy('bare', [$site->bundle('bare', $site->bare_key('rsa'))]);
+$calls = $count->during(sub { $bare->start });
+cmp_ok($calls->{C_Initialize}, '>=', 1,
+       'without its public half a reference is the master\'s to open');
+ok(!$site->is_served($bare->port, 'rsa'), 'workers cannot serve by it');
+ok(wait_for(10, sub { $bare->log =~ /count-pkcs11: C_\w+ in another process/ }),
+   'the module has ended them') or diag($bare->log);
+is($count->calls('C_Sign'), $signed, 'nothing was signed');
+$bare->stop;
 
 done_testing();

@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: Apache-2.0
 # Python's ssl: sixteen threads that load keys at once, threads that sign, forks
-# while they do, and a server of forked processes with threads.
+# while they do, and a server of forked processes with threads, also with a
+# module that aborts in another process than the one that initialised it.
 use strict;
 use warnings;
 
@@ -73,17 +74,21 @@ is($calls->{C_Sign}, 2 * $n, 'and the token signs');
 
 # ---- a server of two processes
 
-SKIP: {
-    skip('libssl was not found when this was configured', 6)
-        if !P11::Site::can_load();
-    my $server = P11::Daemon->new(name => 'python', env => $how{env},
-                                  complaint => qr/SSL|Error/);
-    $server->set_command(tls($server->port, $site->ca->file,
+sub server {
+    my ($act) = @_;
+    my $server = P11::Daemon->new(name => 'python', env => $site->env,
+                                  complaint => qr/SSL|Error|another process/);
+    $server->set_command(tls("$act:" . $server->port, $site->ca->file,
                              @{ $site->key('ec') }));
     $server->start or die $server->log, "\n";
-    ok($site->is_served($server->port, 'ec', '1_2'), 'Python serves openssl');
+    return $server;
+}
+
+sub serves {
+    my ($name, $server) = @_;
+    ok($site->is_served($server->port, 'ec', '1_2'), "$name serves openssl");
     my ($served, $all, $said);
-    $calls = $count->during(sub {
+    my $calls = $count->during(sub {
         my $load = $site->start_load([($server->port) x 3]);
         ok($site->goes_on(200), 'and many');
         ($served, $all, $said) = $site->finish_load($load);
@@ -93,6 +98,25 @@ SKIP: {
     is($server->stop, 0, 'it ends with exit status 0');
     my @complaints = grep { !/EOF/ } $server->complaints;
     is_deeply(\@complaints, [], 'and complained of nothing');
+    return;
+}
+
+SKIP: {
+    skip('libssl was not found when this was configured', 17)
+        if !P11::Site::can_load();
+    serves('a parent that has signed', server('used'));
+    # With a module that does not survive a fork the parent must not have.
+    my $counted = $count;
+    $count = $site->count_with(owner => 1);
+    serves('a parent that has loaded', server('loaded'));
+    my $server = server('used');
+    my $signed = $count->calls('C_Sign');
+    ok(!$site->is_served($server->port, 'ec'), 'it has: nobody is served');
+    ok(wait_for(10, sub { $server->log =~ /C_\w+ in another process/ }),
+       'the module has ended a child') or diag($server->log);
+    is($count->calls('C_Sign'), $signed, 'nothing was signed');
+    is($server->stop, 0, 'the parent ends with exit status 0');
+    $count = $counted;
 }
 
 # ---- refusals

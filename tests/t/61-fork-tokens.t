@@ -106,7 +106,7 @@ sub while_signing {
     return;
 }
 
-sub refusals {
+sub failures {
     my ($t) = @_;
     use_key_fails($t->{how}, 'a child that fails is noticed',
                   qr/a child ended with status 1/,
@@ -120,7 +120,7 @@ sub refusals {
 
 on_every_token(sub {
     my ($t) = @_;
-    for my $act (\&thousand, \&daemons, \&while_signing, \&refusals) {
+    for my $act (\&thousand, \&daemons, \&while_signing, \&failures) {
         $act->($t);
     }
 });

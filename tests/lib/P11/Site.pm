@@ -14,22 +14,31 @@ use P11::Daemon ();
 use P11::Test ();
 use P11::Token ();
 
-# P11::Site->new: a token with the keys "rsa" and "ec". Skips the recipe where
-# there is no SoftHSM.
+# P11::Site->new(OPTIONS…): a token with the keys "rsa" and "ec", behind a module
+# that counts, with options as of P11::Count. Skips the recipe where there is no
+# SoftHSM.
 sub new {
-    my ($class) = @_;
+    my ($class, %options) = @_;
     my $token = P11::Token->needs('SoftHSM');
     my $self = bless {
         token => $token, ca => P11::Cert->new, loads => 0,
-        keys => {}, uris => {}, ids => {},
+        keys => {}, uris => {}, ids => {}, counters => 0,
         how => { env => $token->conf_env(file => 'site.cnf') },
     }, $class;
     my $soft = $self->{ca}->software_key('client', 'EC', 'P-256');
     $self->{client} = [$self->{ca}->issue('client', $soft), $soft];
     $self->add_key('rsa', 'rsa:2048');
     $self->add_key('ec', 'EC:prime256v1');
-    $self->{count} = P11::Count->new($token);
+    $self->count_with(%options);
     return $self;
+}
+
+# Another counter, for servers whose env() is asked for from here on.
+sub count_with {
+    my ($self, %options) = @_;
+    $self->{counters}++;
+    $self->{owner} = $options{owner};
+    return $self->{count} = P11::Count->new($self->{token}, %options);
 }
 
 sub token { return $_[0]{token} }
@@ -47,11 +56,7 @@ sub add_key {
     my ($self, $name, $type) = @_;
     my $id = sprintf '%02x', 1 + keys %{ $self->{ids} };
     my $uri = $self->{token}->keypair($type, $name, $id) . ';type=private';
-    my $reference = P11::Test::scratch() . "/$name.key";
-    my $result = P11::Test::openssl($self->{how}, 'pkey', '-in', $uri,
-                                    '-out', $reference);
-    die "no reference: $result->{err}"
-        if $result->{status} != 0;
+    my $reference = write_reference($self->{how}, $uri, "$name.key");
     $self->{ids}{$name} = $id;
     $self->{uris}{$name} = $uri;
     $self->{keys}{$name} = [$self->{ca}->issue($name, $uri, $self->{how}),
@@ -59,11 +64,30 @@ sub add_key {
     return $self->{keys}{$name};
 }
 
-# Certificate and reference in one file.
-sub bundle {
+sub write_reference {
+    my ($how, $uri, $file) = @_;
+    my $reference = P11::Test::scratch() . "/$file";
+    my $result = P11::Test::openssl($how, 'pkey', '-in', $uri, '-out',
+                                    $reference);
+    die "no reference: $result->{err}" if $result->{status} != 0;
+    return $reference;
+}
+
+# A name's [CERTIFICATE, REFERENCE], but without the public half, so that who
+# loads it opens the token.
+sub bare_key {
     my ($self, $name) = @_;
+    my %how = (env => $self->{token}->conf_env(file => 'bare.cnf', settings =>
+        { 'pkcs11-module-reference-public-key' => 'false' }));
+    return [$self->key($name)->[0],
+            write_reference(\%how, $self->uri($name), "$name-bare.key")];
+}
+
+# Certificate and reference in one file, those of a name or others.
+sub bundle {
+    my ($self, $name, $key) = @_;
     return P11::Test::spew(P11::Test::scratch() . "/$name-bundle.pem",
-        join '', map { P11::Test::slurp($_) } @{ $self->key($name) });
+        join '', map { P11::Test::slurp($_) } @{ $key // $self->key($name) });
 }
 
 # Workers under another user read, write and lock what is the token's, and
@@ -79,7 +103,8 @@ sub give_to_worker {
 # conf/nginx.cnf for the counted token: it serves every server.
 sub conf {
     my ($self, $name) = @_;
-    my @variables = qw(SOFTHSM2_CONF COUNT_MODULE COUNT_FILE);
+    my @variables = (qw(SOFTHSM2_CONF COUNT_MODULE COUNT_FILE),
+                     $self->{owner} ? 'COUNT_OWNER' : ());
     return P11::Test::spew($self->{token}->dir . "/$name.cnf",
         P11::Conf::text('nginx.cnf',
             '/usr/lib/softhsm/libsofthsm2.so' => $self->{count}->module,
@@ -93,7 +118,7 @@ sub conf {
 sub env {
     my ($self, %more) = @_;
     return $self->{count}->token->env(
-        OPENSSL_CONF => $self->conf('server'),
+        OPENSSL_CONF => $self->conf("server$self->{counters}"),
         OPENSSL_MODULES => P11::Test::builddir() . '/.libs', %more);
 }
 
