@@ -13,6 +13,7 @@
  */
 #include "tests/c/use_key.h"
 #include "tests/c/use_key_cipher.h"
+#include "tests/c/use_key_end.h"
 #include "tests/c/use_key_threads.h"
 
 #include <dlfcn.h>
@@ -184,25 +185,6 @@ static bool step_input(struct worker *w, const struct step *s)
     (void)s;
     while (getchar() != EOF) {
     }
-    return true;
-}
-
-static bool step_exit(struct worker *w, const struct step *s)
-{
-    (void)w;
-    leaving = true;
-    if (s->name[0] == '_') {
-        _exit((int)number(s->arg, 0, 0));
-    }
-    exit((int)number(s->arg, 0, 0));
-}
-
-static bool step_cleanup(struct worker *w, const struct step *s)
-{
-    (void)w;
-    (void)s;
-    leaving = true;
-    OPENSSL_cleanup();
     return true;
 }
 
@@ -389,6 +371,9 @@ static const struct {
     { "cleanup", step_cleanup },    /* OPENSSL_cleanup() */
     { "exit", step_exit },      /* [=STATUS]; the end of the steps returns */
     { "_exit", step_exit },
+    { "quick_exit", step_exit },
+    { "leave", step_leave },    /* ends this thread, be it the main one */
+    { "atexit", step_atexit },  /* [ STEPS ] when the process exits */
     { "sleep", step_sleep },    /* =MILLISECONDS */
     { "alarm", step_alarm },    /* =SECONDS until it is ended */
     { "await", step_await },    /* =FILE, until it is there */

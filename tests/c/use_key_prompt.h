@@ -13,8 +13,8 @@
 
 #include "tests/c/use_key_worker.h"
 
-static atomic_int holder;           /* the process that holds; 0: none */
-static atomic_uint n_stalled;          /* threads that wait */
+static atomic_int holder;       /* the process that holds; 0: none */
+static atomic_uint n_stalled;   /* threads that wait */
 
 /* In the question. */
 static void wait_while_stalled(void)

@@ -85,6 +85,7 @@ sub uri {
 # Writes an openssl.cnf with this token's module and the settings given:
 #   settings    { 'pkcs11-module-…' => value }: undef leaves one out
 #   providers   [qw(default pkcs11)]: in the order of activation
+#   inactive    1: ours is loaded by who names it, with these settings
 #   properties  default property query
 #   file        its name [openssl.cnf]
 #   also        [TOKENS]: whose modules come behind this one's, in sections of
@@ -119,7 +120,7 @@ sub write_conf {
             next if !defined $settings{$key};
             $text .= "$key = $settings{$key}\n";
         }
-        $text .= "activate = 1\n";
+        $text .= "activate = 1\n" if !$how{inactive};
     }
     $text .= $also[$_ - 1]->module_section("module${_}_section")
         for 1 .. @also;
