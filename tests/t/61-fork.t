@@ -129,4 +129,28 @@ spew($missed, 'starts=99');
 use_key_fails(\%missed, '… and one that is never there is missed',
               qr/no token matches pkcs11:token=tok/, $ec);
 
+# --- a module that aborts in another process than the one that began ---
+
+# A child that does not use it ends without a call; one that does dies of it,
+# and its parent does not.
+my $owned = P11::Count->new($strict, owner => 1, manufacturer =>
+                            'PKCS#11 Kit');
+my %owned = (env => $owned->token->conf_env(file => 'owned.cnf'));
+my $ref = 'load=' . scratch() . '/tok-ref.pem';
+for my $end ([], ['exit'], ['_exit'], ['quick_exit'], ['free'],
+             [qw(free cleanup)], [qw(cleanup exit)], [qw(in=2 [ sleep ])],
+             [qw(fork=2 [ free exit ])]) {
+    ok_use_key(\%owned, "a module that must not be used in a child is not: @$end",
+               $ec, $ref, qw(sign fork=2 [), @$end, qw(] sign free));
+}
+use_key_fails(\%owned, 'in one that signs it aborts',
+              [qr/C_Initialize in another process/,
+               qr/a child ended with signal 6/], $ec, qw(sign fork [ sign ]));
+ok_use_key(\%owned, 'the parent goes on', $ec,
+           qw(sign fails [ fork [ sign ] ] sign=3));
+ok_use_key(\%owned, 'by reference children sign, and their parent then', $ref,
+           qw(fork=4,2 [ sign fails [ fork [ sign ] ] sign ] sign=3));
+ok_use_key(\%owned, 'and daemons', 'adopt', 'fork', '[', $ref,
+           qw(daemon sign=3 ] reap));
+
 done_testing();
