@@ -175,7 +175,7 @@ sub shake_hands {
         print STDERR $result->{out}, $result->{err} if $result->{status} != 0;
         return $result->{status};
     });
-    return finish_jobs(100, @pids);
+    return finish_jobs(300, @pids);
 }
 
 SKIP: {

@@ -169,7 +169,7 @@ sub start_load {
 sub goes_on {
     my ($self, $signatures) = @_;
     my $had = $self->count->calls('C_Sign');
-    return P11::Test::wait_for(30, sub {
+    return P11::Test::wait_for(120, sub {
         $self->count->calls('C_Sign') >= $had + $signatures });
 }
 
@@ -178,7 +178,7 @@ sub finish_load {
     my ($self, $load) = @_;
     P11::Test::spew($load->{enough}, '');
     my @failed = grep { $_ != 0 }
-        P11::Test::finish_jobs(60, @{ $load->{pids} });
+        P11::Test::finish_jobs(120, @{ $load->{pids} });
     my $said = join '', map { -e $_ ? P11::Test::slurp($_) : "no $_\n" }
         @{ $load->{out} };
     my $served = 0;

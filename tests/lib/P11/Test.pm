@@ -317,14 +317,14 @@ sub start_server {
              out => "$base.out", err => "$base.err" };
 }
 
-# Ends it: by TERM (or the signal given), after 10 seconds by KILL. The wait
+# Ends it: by TERM (or the signal given), after 30 seconds by KILL. The wait
 # status, or undef where it had to be killed.
 sub stop_server {
     my ($server, $signal) = @_;
     my $pid = $server->{pid};
     return if !delete $servers{$pid};
     kill $signal // 'TERM', $pid;
-    my $status = reap($pid, 10);
+    my $status = reap($pid, 30);
     kill 'KILL', -$pid;         # what it may have left behind
     return $status;
 }
