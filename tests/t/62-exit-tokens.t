@@ -82,7 +82,7 @@ my @forks = (
 
 sub while_signing {
     my ($t) = @_;
-    my $times = $long ? 100 : 3;
+    my $times = $long ? 25 : 3;
     SKIP: {
         skip("the sanitizer's allocator hangs in children of threads", 1)
             if defined $ENV{P11_SANITIZER_RUNTIME};
