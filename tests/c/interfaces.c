@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The counting module's functions once more, as a module of version 3.0 has
- * them: in a list of interfaces, behind one of a vendor and one of 2.40. What
- * 3.0 has besides is not there.
+ * them: in a list of interfaces, behind one of a vendor and one of 2.40, and
+ * nowhere else. What 3.0 has besides is not there.
  */
 #include <string.h>
 
@@ -10,11 +10,14 @@
 
 #define N 3
 
-CK_RV C_GetInterfaceList(struct hsm_interface *list, CK_ULONG *count);
+/* By that name in the module: p11-kit's header has it with other types, from
+ * 0.25 on. */
+CK_RV get_interfaces(struct hsm_interface *list, CK_ULONG *count)
+    __asm__("C_GetInterfaceList") __attribute__((visibility("default")));
 
 static CK_VERSION vendor = { 1, 0 };
 
-CK_RV C_GetInterfaceList(struct hsm_interface *list, CK_ULONG *count)
+CK_RV get_interfaces(struct hsm_interface *list, CK_ULONG *count)
 {
     static struct hsm_functions_3_0 three;
     static CK_UTF8CHAR standard[] = "PKCS 11", other[] = "Vendor of none";

@@ -49,7 +49,7 @@ my %feigned = map { ($_ => 'COUNT_' . uc) }
 #   freeze      'C_Sign …': what does not return while there is a file
 #   freeze_file of this name
 #   device      a file that tells where the token is, tests/c/count_device.c
-#   interfaces  1: it has a list of interfaces, and its functions are 3.0's
+#   interfaces  1: it has a list of interfaces alone, functions of 3.0 in it
 #   lie         '0x181=short C_FindObjects=more …': results that are made up
 sub new {
     my ($class, $token, %options) = @_;
