@@ -127,16 +127,16 @@ sub serves_many {
     is($calls->{C_Sign}, $at_once, 'with a signature each');
     is($calls->{C_SignInit}, $at_once, 'and no more');
     # SoftHSM may miss the token while others write to it: then it is started
-    # anew, which is a C_Initialize more; the busier the machine, the oftener.
-    my $began = $calls->{C_Initialize};
-    diag("$name: $at_once open the token $began times");
+    # anew, which is a C_Initialize more; or its C_Login fails, and is repeated.
+    # The busier the machine, the oftener.
+    my ($began, $logins) = @$calls{qw(C_Initialize C_Login)};
+    diag("$name: $at_once open the token $began times, log in $logins times");
     cmp_ok($began, '>=', $at_once, 'each opens the token');
-    ok($calls->{C_Login} >= $at_once && $calls->{C_Login} <= $began,
-       'with a login each');
+    ok($logins >= $at_once && $logins <= 2 * $began, 'with a login each');
     my $others = 0;
     $others += $calls->{$_} for
         grep { !/^C_(?:Sign|SignInit|GetInfo)$|^C_GetFunc/ } keys %$calls;
-    ok($others <= 14 * $began, 'and not many calls more')
+    ok($others <= 16 * $began, 'and not many calls more')
         or diag(P11::Count::text($calls));
     return;
 }
