@@ -24,10 +24,12 @@ my @ends = ([], ['exit'], ['_exit'], ['quick_exit'], ['cleanup'],
             [qw(cleanup exit)], [qw(cleanup _exit)],
             [qw(atexit [ free ] exit)], [qw(atexit [ free cleanup ])],
             [qw(in=1 [ exit ])]);
-# Threads that outlive the main one have the keys, or load them.
+# Threads that outlive the main one have the keys, or load them. One of them says
+# that it is over: a module may have a thread that never ends.
 my @lasts = (
-    [qw(EC RSA sign begin=2 [ sleep=20 sign=2 ] leave)],
-    [qw(begin=2 [ sleep=20 EC RSA sign=2 free ] leave)],
+    [qw(EC RSA sign begin=1 [ sleep=20 sign=2 exit ] leave)],
+    [qw(begin=1 [ sleep=20 EC RSA sign=2 free exit ] leave)],
+    [qw(EC begin=1 [ sleep=20 sign free cleanup _exit ] leave)],
 );
 # Handlers of the application run before ours where they were there later, and
 # after it where they were there before the module: then keys can only be freed,

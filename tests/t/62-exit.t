@@ -49,6 +49,13 @@ for my $key (["load=$ec"], ["load=$ref"], ["load=$ec", "load=$rsa"]) {
                qw(sign cleanup free));
 }
 
+# --- threads that outlive the main one: their last one ends the process ---
+
+ok_use_key(\%how, "the main thread leaves: @$_", @$_)
+    for ["load=$ec", "load=$rsa", qw(sign begin=2 [ sleep=20 sign=2 ] leave)],
+        [qw(begin=2 [ sleep=20), "load=$ec", qw(sign=2 free ] leave)],
+        ["load=$ec", qw(begin=3 [ sleep=20 sign free ] leave)];
+
 # --- orders, with providers that the application loads ---
 
 my @load = qw(provider=default provider=pkcs11);
