@@ -358,7 +358,17 @@ static void take_turns(struct hsm_library *lib)
     }
 }
 
-/* Once a module: what it says of itself, and the exit handler. */
+/* Once a process, with the claim: what a module has to do at exit it registers
+ * in C_Initialize, in children again, and ours comes before that. */
+static void prepare_exit(struct hsm_library *lib)
+{
+    if (lib->exit_in != this_process()) {
+        lib->exit_in = this_process();
+        hsm_gate_setup_exit(at_exit);
+    }
+}
+
+/* Once a module: what it says of itself. */
 static hsm_rc introduce(struct hsm_library *lib,
                         const struct hsm_library_hooks *hooks)
 {
@@ -371,7 +381,6 @@ static hsm_rc introduce(struct hsm_library *lib,
     take_turns(lib);
     lib->close_at_exit =
         is_yes(hooks->close_at_exit, lib->gate.guard_sigpipe);
-    hsm_gate_setup_exit(at_exit);
     hsm_log(HSM_LOG_INFO, "module %s: Cryptoki %d.%d, quirks: %s", lib->name,
             lib->info.cryptokiVersion.major, lib->info.cryptokiVersion.minor,
             lib->quirk->name);
@@ -402,6 +411,7 @@ static hsm_rc start(struct hsm_library *lib,
     hsm_lock(&lib->lock);
     lib->ours_in = ours ? this_process() : lib->ours_in;
     hsm_unlock(&lib->lock);
+    prepare_exit(lib);
     TRY(introduce(lib, hooks));
     hsm_lock(&lib->lock);
     (void)atomic_fetch_add(&lib->generation, 1u);

@@ -34,6 +34,7 @@ struct hsm_library {
     /* "In which process": fork epoch + 1; 0: in none. */
     unsigned int loaded_in;
     unsigned int ours_in;       /* our C_Initialize succeeded */
+    unsigned int exit_in;       /* (starting) our exit handler is there */
     atomic_uint ready_in;
     atomic_uint generation;     /* counts successful C_Initialize */
     bool close_at_exit;         /* setting or quirk: close idle sessions */
