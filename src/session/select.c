@@ -236,21 +236,30 @@ static size_t ask_all(struct hsm_context *ctx, const struct modules *all,
     return n_used;
 }
 
-/* A library is asked so often; the last time is remembered as in vain. */
+/* A library is asked so often. */
 static bool may_ask_again(struct hsm_library *lib, const struct misses *m,
                           unsigned int n)
 {
     unsigned int most = m->seen.len > 0 ? START_ATTEMPTS_SEEN : START_ATTEMPTS;
 
     hsm_lock(&lib->lock);
-    if (n >= most) {
-        lib->missed_until = hsm_deadline(MISSED_MS);
-    }
     if (hsm_now_ms() < lib->missed_until) {
         most = START_ATTEMPTS_MISSED;
     }
     hsm_unlock(&lib->lock);
     return n < most;
+}
+
+/* All attempts were in vain: the next searches are short. */
+static void note_missed(const struct modules *all, const struct hsm_uri *uri)
+{
+    for (size_t i = 0; i < all->n; i++) {
+        if (may_use(all->libs[i], uri)) {
+            hsm_lock(&all->libs[i]->lock);
+            all->libs[i]->missed_until = hsm_deadline(MISSED_MS);
+            hsm_unlock(&all->libs[i]->lock);
+        }
+    }
 }
 
 /*
@@ -271,18 +280,20 @@ static bool start_anew(struct hsm_context *ctx, const struct modules *all,
         if (!may_use(lib, uri)) {
             continue;
         }
-        if (!hsm_pool_may_restart(lib)) {
-            any |= n < START_ATTEMPTS && hsm_library_is_starting(lib)
-                && hsm_ok(hsm_context_ready(ctx, lib));
-        } else if (may_ask_again(lib, m, n)) {
+        if (hsm_pool_may_restart(lib) && may_ask_again(lib, m, n)) {
             unsigned int generation = hsm_library_generation(lib);
 
             hsm_pause_apart(n);
-            any |= hsm_ok(hsm_context_restart(ctx, lib, generation));
+            /* Somebody may have begun to use it meanwhile. */
+            any |= hsm_pool_may_restart(lib)
+                && hsm_ok(hsm_context_restart(ctx, lib, generation));
+        }
+        if (hsm_library_is_starting(lib)) {
+            any |= hsm_ok(hsm_context_ready(ctx, lib));
         }
         starts += hsm_library_generation(lib);
     }
-    return any || (n < START_ATTEMPTS && starts != m->starts);
+    return any || starts != m->starts;
 }
 
 static void clear_misses(struct misses *m)
@@ -298,20 +309,24 @@ hsm_rc hsm_select_tokens(struct hsm_context *ctx, const struct hsm_uri *uri,
 {
     struct misses m = { .failed = HSM_BUF_INIT, .seen = HSM_BUF_INIT };
     struct modules all = { .libs = NULL };
+    unsigned int n;
     size_t n_used;
     hsm_rc rc = HSM_OK;
 
     out->n = 0;
     TRY(hsm_context_libraries(ctx, &all.libs, &all.n));
     n_used = ask_all(ctx, &all, uri, out, &m);
-    for (unsigned int i = 1; out->n == 0; i++) {
-        if (!start_anew(ctx, &all, uri, &m, i)) {
+    for (n = 1; out->n == 0 && n < START_ATTEMPTS; n++) {
+        if (!start_anew(ctx, &all, uri, &m, n)) {
             break;
         }
         clear_misses(&m);
         n_used = ask_all(ctx, &all, uri, out, &m);
     }
     if (out->n == 0) {
+        if (n >= START_ATTEMPTS_SEEN) {
+            note_missed(&all, uri);
+        }
         rc = nothing_found(&m, uri, n_used);
     }
     clear_misses(&m);
