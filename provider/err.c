@@ -184,30 +184,29 @@ int prov_raise_at(const struct prov_ctx *ctx, CK_RV rv,
 }
 
 /* words: NULL, or what the reason does not say. */
-static int raise_reason(int lib, int reason, const struct prov_place *at,
-                        const char *words)
+static int raise_reason(const struct prov_reason *why,
+                        const struct prov_place *at, const char *words)
 {
-    const char *text = ERR_reason_error_string(ERR_PACK(lib, 0, reason));
-
-    hsm_log(HSM_LOG_WARN, "error: %s%s%s", text != NULL ? text : "OpenSSL",
+    hsm_log(HSM_LOG_WARN, "error: %s%s%s", why->name,
             words != NULL ? ": " : "", words != NULL ? words : "");
     ERR_new();
     ERR_set_debug(at->file, at->line, at->func);
     if (words != NULL) {
-        ERR_set_error(lib, reason, "%s", words);
+        ERR_set_error(why->lib, why->reason, "%s", words);
     } else {
-        ERR_set_error(lib, reason, NULL);
+        ERR_set_error(why->lib, why->reason, NULL);
     }
     return 0;
 }
 
-int prov_raise_bare_at(int lib, int reason, const struct prov_place *at)
+int prov_raise_bare_at(const struct prov_reason *why,
+                       const struct prov_place *at)
 {
-    return raise_reason(lib, reason, at, NULL);
+    return raise_reason(why, at, NULL);
 }
 
-int prov_raise_lib_at(int lib, int reason, const struct prov_place *at,
-                      const char *fmt, ...)
+int prov_raise_lib_at(const struct prov_reason *why,
+                      const struct prov_place *at, const char *fmt, ...)
 {
     char words[TEXT_MAX_BYTES];
     va_list ap;
@@ -215,5 +214,5 @@ int prov_raise_lib_at(int lib, int reason, const struct prov_place *at,
     va_start(ap, fmt);
     (void)vsnprintf(words, sizeof(words), fmt, ap);
     va_end(ap);
-    return raise_reason(lib, reason, at, words);
+    return raise_reason(why, at, words);
 }

@@ -38,17 +38,28 @@ int prov_raise_at(const struct prov_ctx *ctx, CK_RV rv,
 /*
  * Errors for which OpenSSL has a reason of its own, and tests look for it, with
  * words: prov_raise_prov(PROV_R_INVALID_DIGEST, "…"), and without, where the
- * reason says it all. Is 0.
+ * reason says it all. Is 0. The log has the reason's name as it is written here
+ * (libcrypto's texts are gone after OPENSSL_cleanup()).
  */
 #define prov_raise_prov(reason, ...) \
-    prov_raise_lib(ERR_LIB_PROV, (reason), __VA_ARGS__)
+    prov_raise_lib_at(&(const struct prov_reason){ ERR_LIB_PROV, (reason), \
+                      #reason }, PROV_HERE, __VA_ARGS__)
 #define prov_raise_lib(lib, reason, ...) \
-    prov_raise_lib_at((lib), (reason), PROV_HERE, __VA_ARGS__)
+    prov_raise_lib_at(&(const struct prov_reason){ (lib), (reason), #reason }, \
+                      PROV_HERE, __VA_ARGS__)
 #define prov_raise_bare(lib, reason) \
-    prov_raise_bare_at((lib), (reason), PROV_HERE)
-int prov_raise_lib_at(int lib, int reason, const struct prov_place *at,
-                      const char *fmt, ...) HSM_PRINTF(4, 5);
-int prov_raise_bare_at(int lib, int reason, const struct prov_place *at);
+    prov_raise_bare_at(&(const struct prov_reason){ (lib), (reason), \
+                       #reason }, PROV_HERE)
+struct prov_reason {
+    int lib;
+    int reason;
+    const char *name;
+};
+int prov_raise_lib_at(const struct prov_reason *why,
+                      const struct prov_place *at, const char *fmt, ...)
+    HSM_PRINTF(3, 4);
+int prov_raise_bare_at(const struct prov_reason *why,
+                       const struct prov_place *at);
 
 /* Makes the reasons known to libcrypto; before anything is raised. */
 void prov_err_setup(void);

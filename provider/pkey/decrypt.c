@@ -193,9 +193,12 @@ static int take_input(const struct prov_decrypt *d, const struct plan *p,
     return 1;
 }
 
+/* Not in the log: applications may keep it from who asks (CMS does), and the
+ * log is not to tell it instead. */
 static int bad_padding(int reason)
 {
-    return prov_raise_bare(ERR_LIB_RSA, reason);
+    ERR_raise(ERR_LIB_RSA, reason);
+    return 0;
 }
 
 /* Who cannot be told of wrong padding is told something else. */

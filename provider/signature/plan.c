@@ -171,17 +171,18 @@ static int check_raw(const struct prov_sig *s, const struct prov_sig_plan *p,
                      struct hsm_bytes tbs)
 {
     const struct hsm_public *pub = hsm_key_public(s->key->token);
-    int reason = 0;
 
     if (tbs.len > p->key_bytes) {
-        reason = RSA_R_DATA_TOO_LARGE_FOR_KEY_SIZE;
-    } else if (tbs.len < p->key_bytes) {
-        reason = RSA_R_DATA_TOO_SMALL_FOR_KEY_SIZE;
-    } else if (pub->modulus.len == tbs.len
-               && memcmp(tbs.p, pub->modulus.p, tbs.len) >= 0) {
-        reason = RSA_R_DATA_TOO_LARGE_FOR_MODULUS;
+        return prov_raise_bare(ERR_LIB_RSA, RSA_R_DATA_TOO_LARGE_FOR_KEY_SIZE);
     }
-    return reason == 0 || prov_raise_bare(ERR_LIB_RSA, reason);
+    if (tbs.len < p->key_bytes) {
+        return prov_raise_bare(ERR_LIB_RSA, RSA_R_DATA_TOO_SMALL_FOR_KEY_SIZE);
+    }
+    if (pub->modulus.len == tbs.len
+        && memcmp(tbs.p, pub->modulus.p, tbs.len) >= 0) {
+        return prov_raise_bare(ERR_LIB_RSA, RSA_R_DATA_TOO_LARGE_FOR_MODULUS);
+    }
+    return 1;
 }
 
 int prov_sig_plan_check(const struct prov_sig *s, const struct prov_sig_plan *p,
@@ -209,9 +210,9 @@ static int digest_info(const struct prov_sig *s, const struct prov_sig_plan *p,
         rc = hsm_buf_append(out, tbs.p, tbs.len);
     }
     if (hsm_ok(rc) && out->len + PROV_RSAPAD_PKCS1_LEAST > p->key_bytes) {
-        return prov_raise_bare(ERR_LIB_RSA, p->md != NULL
-                               ? RSA_R_DIGEST_TOO_BIG_FOR_RSA_KEY
-                               : RSA_R_DATA_TOO_LARGE_FOR_KEY_SIZE);
+        return p->md != NULL
+            ? prov_raise_bare(ERR_LIB_RSA, RSA_R_DIGEST_TOO_BIG_FOR_RSA_KEY)
+            : prov_raise_bare(ERR_LIB_RSA, RSA_R_DATA_TOO_LARGE_FOR_KEY_SIZE);
     }
     return prov_result(s->prov, rc);
 }

@@ -347,6 +347,8 @@ static const struct {
     { "oaep", step_oaep },      /* =N, decrypted with the first key, of RSA */
     { "encrypt", step_encrypt },    /* =N, with the first key, of RSA */
     { "open", step_open },      /* =oaep:FILE, =pkcs1:FILE, once */
+    { "decrypting", step_decrypting },  /* what "junk" needs */
+    { "junk", step_junk },      /* =N, all refused, with a key of 2048 bits */
     { "agree", step_agree },    /* =FILE of the peer's public key, once */
     { "unverified", step_unverified },  /* signatures from here on */
     { "prepared", step_prepared },  /* threads from here on: one init each */

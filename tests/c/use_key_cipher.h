@@ -61,6 +61,32 @@ static bool step_open(struct worker *w, const struct step *s)
     return good || fail("not opened:", s->arg);
 }
 
+static bool step_decrypting(struct worker *w, const struct step *s)
+{
+    w->decrypting = w->n_keys > 0
+        ? EVP_PKEY_CTX_new_from_pkey(w->ctx, w->key[0].own, NULL) : NULL;
+    return (w->decrypting != NULL
+            && EVP_PKEY_decrypt_init(w->decrypting) == 1)
+        || fail("nothing to decrypt with", s->arg);
+}
+
+/* More than the modulus, so often: refused each time. Then it is freed. */
+static bool step_junk(struct worker *w, const struct step *s)
+{
+    unsigned char in[SIGNATURE_MAX], out[SIGNATURE_MAX];
+    bool good = w->decrypting != NULL;
+
+    memset(in, 0xff, sizeof(in));
+    for (unsigned int i = 0; good && i < number(s->arg, 0, 1); i++) {
+        size_t n = sizeof(out);
+
+        good = EVP_PKEY_decrypt(w->decrypting, out, &n, in, 256) <= 0;
+    }
+    EVP_PKEY_CTX_free(w->decrypting);
+    w->decrypting = NULL;
+    return good || fail("junk was decrypted", s->arg);
+}
+
 /* The secret shared with the public key in a file, which nobody keeps. */
 static bool step_agree(struct worker *w, const struct step *s)
 {

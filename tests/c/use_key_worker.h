@@ -33,6 +33,7 @@ struct worker {
     bool unverified;
     bool prepared;
     bool pss;
+    EVP_PKEY_CTX *decrypting;   /* with the first key; NULL: nothing is */
     long resident_kib;
     const char *answer;         /* to who asks for a PIN; NULL: none */
     const char *hold;           /* but not while there is this file; or NULL */

@@ -35,6 +35,14 @@ ok_every_time(\%how, 20, '_exit while 4 threads sign', "load=$ec",
 is(use_key(\%how, 'prepared', "load=$ec", qw(threads=4 exit=7))->{status},
    7, 'a status that is not 0 stays');
 
+# What is refused without the token is so after the end, too.
+ok_use_key(\%how, 'decryptions that are refused', "load=$rsa",
+           qw(decrypting junk=3));
+ok_use_key(\%how, '… after OPENSSL_cleanup', "load=$rsa",
+           qw(decrypting cleanup junk=3 _exit));
+ok_every_time(\%how, 30, 'exit while 2 threads are refused', "load=$rsa",
+              qw(begin=2 [ decrypting junk=2000000 ] sleep=20 exit));
+
 # --- orders, activated by openssl.cnf ---
 
 my @ends = ([], ['exit'], ['_exit'], ['cleanup'], [qw(cleanup exit)],
