@@ -27,6 +27,7 @@ struct hsm_gate_mark {
     atomic_bool given_up;       /* inside, and nobody waits for it any more */
     atomic_bool used;
     _Atomic(const struct hsm_gate_use *) use;   /* inside of what */
+    struct hsm_gate_turn *turn; /* its thread's alone: what it has, or NULL */
     struct hsm_gate_mark *next;
 } __attribute__((aligned(64)));
 
@@ -43,11 +44,27 @@ static _Atomic(void (*)(void)) around_before;
 static _Atomic(void (*)(void)) around_after;
 static pthread_once_t setup_once = PTHREAD_ONCE_INIT;
 
+/* Gives the turn back that its thread has. */
+static void end_turn(struct hsm_gate_mark *m)
+{
+    struct hsm_gate_turn *t = m->turn;
+
+    m->turn = NULL;
+    hsm_lock(&t->lock);
+    t->taken.made_in = 0;
+    hsm_wake_one(&t->lock);
+    hsm_unlock(&t->lock);
+}
+
+/* The thread ends, maybe in the middle of a call. */
 static void mark_release(void *arg)
 {
     struct hsm_gate_mark *m = arg;
 
     my_mark = NULL;
+    if (m->turn != NULL) {
+        end_turn(m);
+    }
     atomic_store(&m->inside, false);
     atomic_store(&m->given_up, false);
     atomic_store(&m->used, false);
@@ -83,6 +100,7 @@ static struct hsm_gate_mark *mark_of_thread(void)
         atomic_init(&m->given_up, false);
         atomic_init(&m->used, true);
         atomic_init(&m->use, NULL);
+        m->turn = NULL;
         m->next = atomic_load(&marks);
         while (!atomic_compare_exchange_weak(&marks, &m->next, m)) {
             continue;
@@ -274,6 +292,7 @@ static void after_fork_child(void)
         if (m != my_mark) {
             atomic_store(&m->inside, false);
             atomic_store(&m->given_up, false);
+            m->turn = NULL;     /* void by its claim's epoch */
             atomic_store(&m->used, false);
         }
     }
@@ -385,32 +404,33 @@ static void guard_pipe(struct hsm_gate_frame *f)
         pthread_sigmask(SIG_BLOCK, &pipe_set, &f->old_mask) == 0;
 }
 
-/* Inside: who shuts the gate waits for those who wait here, too. */
-static void take_turn(struct hsm_gate_turn *t)
+/* Inside. Who has to wait does so outside, so that who shuts the gate waits for
+ * one call and not for all that want to follow. False: it is shut for good. */
+static bool take_turn(const struct hsm_gate_use *use, struct hsm_gate_mark *m)
 {
-    hsm_lock(&t->lock);
-    while (!hsm_claim_take(&t->taken)) {
-        (void)hsm_wait(&t->lock, hsm_deadline(GATE_DEADLINE_MS));
-    }
-    hsm_unlock(&t->lock);
-}
+    struct hsm_gate_turn *t = use->turn;
+    bool taken = false;
 
-static void end_turn(struct hsm_gate_turn *t)
-{
-    hsm_lock(&t->lock);
-    t->taken.made_in = 0;
-    hsm_wake_one(&t->lock);
-    hsm_unlock(&t->lock);
+    while (!taken) {
+        hsm_lock(&t->lock);
+        taken = hsm_claim_take(&t->taken);
+        if (!taken) {
+            atomic_store(&m->inside, false);
+            (void)hsm_wait(&t->lock, hsm_deadline(GATE_DEADLINE_MS));
+        }
+        hsm_unlock(&t->lock);
+        if (!taken && !pass(use, m)) {
+            return false;
+        }
+    }
+    m->turn = t;
+    return true;
 }
 
 /* What few modules need. A call by a worker cannot raise SIGPIPE here. */
 static void prepare(const struct hsm_gate_use *use, struct hsm_gate_frame *f)
 {
     my_use = use;
-    f->turn = use->turn;
-    if (f->turn != NULL) {
-        take_turn(f->turn);
-    }
     if (use->guard_sigpipe && use->limit_ms == 0) {
         guard_pipe(f);
     }
@@ -448,11 +468,11 @@ bool hsm_gate_enter(const struct hsm_gate_use *use, struct hsm_gate_frame *f)
     f->saved_errno = errno;
     f->entered = false;
     f->pipe_guarded = false;
-    f->turn = NULL;
     f->started_ns = 0;
     if (m == NULL
         || atomic_load_explicit(&m->inside, memory_order_relaxed)
-        || !pass(use, m)) {
+        || !pass(use, m)
+        || (use->turn != NULL && !take_turn(use, m))) {
         return false;
     }
     f->entered = true;
@@ -507,8 +527,8 @@ hsm_rc hsm_gate_leave(struct hsm_gate_frame *f, CK_RV rv)
     if (f->pipe_guarded) {
         unguard_pipe(f);
     }
-    if (f->turn != NULL) {
-        end_turn(f->turn);
+    if (my_mark->turn != NULL) {
+        end_turn(my_mark);
     }
     atomic_store_explicit(&my_mark->inside, false, memory_order_release);
     errno = f->saved_errno;

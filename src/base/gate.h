@@ -27,7 +27,9 @@
 #include "src/base/sync.h"
 
 /* For a module that is to have one call at a time. The lock is not held over
- * the call, so a fork does not wait for it; in a child it is nobody's turn. */
+ * the call, so a fork does not wait for it; in a child it is nobody's turn.
+ * A thread that ends inside a call gives its turn back; threads that wait for
+ * theirs are not inside. */
 struct hsm_gate_turn {
     struct hsm_lock lock;
     struct hsm_claim taken;     /* (lock) */
@@ -50,7 +52,6 @@ struct hsm_gate_frame {
     const char *name;
     int saved_errno;
     void (*after)(void);
-    struct hsm_gate_turn *turn; /* of this call, or NULL */
     bool entered;
     bool pipe_guarded;
     bool pipe_was_pending;

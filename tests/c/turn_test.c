@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One call at a time, where a module is to have that: across threads, forks and
- * calls that do not return. The module is here. */
+ * calls that do not return, or whose thread ends. The module is here. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -12,6 +12,8 @@
 #define THREADS 8
 #define CALLS 50
 #define ALL_CALLS (1LL * THREADS * CALLS)
+#define QUEUE 16
+#define SLOW_US 20000
 
 static CK_FUNCTION_LIST functions;
 static struct hsm_gate_turn turn;
@@ -20,7 +22,8 @@ static struct {
     CK_FUNCTION_LIST *f;
 } module = { .f = &functions };
 
-static atomic_int inside, most, stuck;
+static atomic_int inside, most, stuck, begun, forking;
+static atomic_uint call_us = 200;
 
 /* The module's function: "stays" is a call that does not return by itself. */
 static CK_RV seed(CK_SESSION_HANDLE s, CK_BYTE *stays, CK_ULONG n)
@@ -29,10 +32,11 @@ static CK_RV seed(CK_SESSION_HANDLE s, CK_BYTE *stays, CK_ULONG n)
 
     (void)s;
     (void)n;
+    (void)atomic_fetch_add(&begun, 1);
     if (now > atomic_load(&most)) {
         atomic_store(&most, now);
     }
-    usleep(200);
+    usleep(atomic_load(&call_us));
     if (stays != NULL) {
         atomic_store(&stuck, 1);
         while (atomic_load(&stuck) != 0) {
@@ -108,8 +112,7 @@ static void fork_some(void)
     is_int(good, 5, "children call while their parent's threads do");
 }
 
-/* A server that is frozen: the child has a connection of its own. */
-static void test_stuck(void)
+static pthread_t start_staying(void)
 {
     pthread_t thread;
 
@@ -117,16 +120,100 @@ static void test_stuck(void)
     while (atomic_load(&stuck) == 0) {
         usleep(1000);
     }
+    return thread;
+}
+
+/* A server that is frozen: the child has a connection of its own. */
+static void test_stuck(void)
+{
+    pthread_t thread = start_staying();
+
     ok(in_child(calls_in_child), "a child calls while a call stays");
     atomic_store(&stuck, 0);
     (void)pthread_join(thread, NULL);
     ok(call(NULL), "then its parent does, too");
 }
 
+static void *one_call(void *arg)
+{
+    atomic_int *good = arg;
+
+    (void)atomic_fetch_add(good, call(NULL) ? 1 : 0);
+    return NULL;
+}
+
+/* What of a thread that was cancelled would hold up all others, and exit. */
+static void test_cancelled(void)
+{
+    pthread_t thread = start_staying();
+
+    (void)pthread_cancel(thread);
+    (void)pthread_join(thread, NULL);
+    atomic_store(&stuck, 0);
+    atomic_store(&inside, 0);
+    ok(call(NULL), "a call after one whose thread was cancelled in it");
+    is_int(in_threads(nothing), ALL_CALLS, "then calls in turn");
+    is_int(atomic_load(&most), 1, "… which do not overlap");
+    ok(hsm_gate_shut(1000), "then nobody is inside");
+    hsm_gate_open();
+}
+
+static void count_fork(void)
+{
+    atomic_store(&forking, 1);
+}
+
+/* Lets the call that stays return when the fork has surely shut the gate. */
+static void *releases(void *arg)
+{
+    (void)arg;
+    while (atomic_load(&forking) == 0) {
+        usleep(1000);
+    }
+    usleep(100000);
+    atomic_store(&stuck, 0);
+    return NULL;
+}
+
+static bool queue_waits(void)
+{
+    /* One had begun; some more in time to spare between the two handlers. */
+    return atomic_load(&begun) <= 1 + QUEUE / 4;
+}
+
+/* A fork is held up by the call in the module, not by those that wait. */
+static void test_queue(void)
+{
+    pthread_t thread[QUEUE];
+    pthread_t release;
+    pthread_t staying;
+    atomic_int good = 0;
+
+    atomic_store(&begun, 0);
+    atomic_store(&call_us, SLOW_US);
+    staying = start_staying();
+    for (int i = 0; i < QUEUE; i++) {
+        (void)pthread_create(&thread[i], NULL, one_call, &good);
+    }
+    usleep(50000);
+    atomic_store(&forking, 0);
+    (void)pthread_create(&release, NULL, releases, NULL);
+    ok(in_child(queue_waits), "a fork does not wait for those that wait");
+    (void)pthread_join(release, NULL);
+    (void)pthread_join(staying, NULL);
+    for (int i = 0; i < QUEUE; i++) {
+        (void)pthread_join(thread[i], NULL);
+    }
+    is_int(atomic_load(&good), QUEUE, "… which have their turn after it");
+    is_int(atomic_load(&begun), QUEUE + 1, "… once each");
+}
+
 int main(void)
 {
     functions.C_SeedRandom = seed;
     hsm_gate_setup();
+    /* Registered later, so it runs before the gate's. */
+    (void)pthread_atfork(count_fork, NULL, NULL);
     hsm_lock_init(&turn.lock);
     is_int(in_threads(nothing), ALL_CALLS, "calls that may overlap");
     ok(atomic_load(&most) > 1, "… do");
@@ -137,6 +224,10 @@ int main(void)
     is_int(in_threads(fork_some), ALL_CALLS, "calls around forks");
     is_int(atomic_load(&most), 1, "… do not overlap");
     test_stuck();
+    /* Who waits for ever is ended. */
+    alarm(60);
+    test_cancelled();
+    test_queue();
     hsm_lock_destroy(&turn.lock);
     return tap_done();
 }
