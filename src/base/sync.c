@@ -79,15 +79,20 @@ hsm_deadline_ms hsm_deadline(unsigned int in_ms)
     return hsm_now_ms() + in_ms;
 }
 
+/* No thread is cancelled here: it would keep the lock, for good. */
 bool hsm_wait(struct hsm_lock *l, hsm_deadline_ms deadline)
 {
     struct timespec until = {
         .tv_sec = (time_t)(deadline / 1000u),
         .tv_nsec = (long)(deadline % 1000u) * 1000000L,
     };
+    int cancel_state = PTHREAD_CANCEL_ENABLE;
+    int rv;
 
-    return pthread_cond_timedwait(&l->changed, &l->mutex, &until) != ETIMEDOUT
-        || hsm_now_ms() < deadline;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+    rv = pthread_cond_timedwait(&l->changed, &l->mutex, &until);
+    (void)pthread_setcancelstate(cancel_state, NULL);
+    return rv != ETIMEDOUT || hsm_now_ms() < deadline;
 }
 
 void hsm_wake(struct hsm_lock *l)

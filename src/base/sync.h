@@ -38,7 +38,8 @@ hsm_deadline_ms hsm_deadline(unsigned int in_ms);
 /*
  * Gives the lock free until somebody calls hsm_wake() on it, at most until
  * the deadline; then it is held again. False when the deadline has passed.
- * Spurious returns happen: look again at what was waited for.
+ * Spurious returns happen: look again at what was waited for. A thread that is
+ * cancelled meanwhile goes on: its caller holds the lock.
  */
 bool hsm_wait(struct hsm_lock *l, hsm_deadline_ms deadline);
 void hsm_wake(struct hsm_lock *l);      /* lock held */

@@ -158,6 +158,26 @@ static void test_cancelled(void)
     hsm_gate_open();
 }
 
+/* It has the lock of those that wait when it is woken. */
+static void test_cancelled_waiting(void)
+{
+    pthread_t staying = start_staying();
+    pthread_t waiting;
+    atomic_int good = 0;
+
+    (void)pthread_create(&waiting, NULL, one_call, &good);
+    usleep(50000);
+    (void)pthread_cancel(waiting);
+    usleep(50000);
+    atomic_store(&stuck, 0);
+    (void)pthread_join(staying, NULL);
+    (void)pthread_join(waiting, NULL);
+    atomic_store(&inside, 0);
+    is_int(in_threads(nothing), ALL_CALLS,
+           "calls after a thread was cancelled that waited for its turn");
+    is_int(atomic_load(&most), 1, "… do not overlap");
+}
+
 static void count_fork(void)
 {
     atomic_store(&forking, 1);
@@ -227,6 +247,7 @@ int main(void)
     /* Who waits for ever is ended. */
     alarm(60);
     test_cancelled();
+    test_cancelled_waiting();
     test_queue();
     hsm_lock_destroy(&turn.lock);
     return tap_done();
