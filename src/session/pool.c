@@ -43,6 +43,15 @@ static bool is_settled(const struct hsm_token *tok)
         && hsm_library_is_ready(tok->lib);
 }
 
+/* Who was making a copy in the parent does not end it here. Locked. */
+static void note_process(struct hsm_token *tok)
+{
+    if (tok->fork_epoch != hsm_fork_epoch()) {
+        atomic_store(&tok->copies_ended, atomic_load(&tok->copies_begun));
+        tok->fork_epoch = hsm_fork_epoch();
+    }
+}
+
 /* Brings the library up and finds the token in it, where that is due. It may
  * be made void meanwhile: then what was found out is not noted. */
 static hsm_rc settle(struct hsm_context *ctx, struct hsm_token *tok)
@@ -74,7 +83,7 @@ static hsm_rc settle(struct hsm_context *ctx, struct hsm_token *tok)
     if (!settled && !is_settled(tok)) {
         hsm_token_void_locked(tok);
         tok->generation = generation;
-        tok->fork_epoch = hsm_fork_epoch();
+        note_process(tok);
         epoch = hsm_token_epoch(tok);
     }
     if (epoch == hsm_token_epoch(tok) && tok->pool.limit == 0) {

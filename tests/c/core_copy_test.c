@@ -141,11 +141,20 @@ static bool children(void *arg)
     struct hsm_context *ctx = open_with(HSM_YES, 0);
     struct hsm_key *key = core_key(ctx, RSA_URI);
     bool good = signs(key, 1);
-    pid_t pid = fork();
+    struct hsm_token *tok = good ? hsm_key_token(key) : NULL;
+    pid_t pid;
 
     (void)arg;
+    if (tok == NULL) {
+        return false;
+    }
+    /* As if another thread were making a copy, which the child does not end. */
+    (void)atomic_fetch_add(&tok->copies_begun, 1u);
+    pid = fork();
+    (void)atomic_fetch_sub(&tok->copies_begun, pid == 0 ? 0u : 1u);
     if (pid == 0) {
-        good = signs(key, 2);
+        good = signs(key, 2) && atomic_load(&tok->copies_begun)
+            == atomic_load(&tok->copies_ended);
         hsm_key_put(key);
         hsm_context_put(ctx);
         _exit(good ? 0 : 1);
