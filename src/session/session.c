@@ -157,10 +157,13 @@ void hsm_session_tidy(struct hsm_session *s)
     struct hsm_leftover *one = pop_left(s);
 
     while (one != NULL) {
-        hsm_rc rc = hsm_session_call(s, C_DestroyObject, (s->h, one->h));
+        /* Of a former epoch, its handle may be another object's by now. */
+        if (hsm_session_is_current(s)) {
+            hsm_rc rc = hsm_session_call(s, C_DestroyObject, (s->h, one->h));
 
-        (void)rc;               /* it goes with the session */
-        hsm_detail_clear();
+            (void)rc;           /* it goes with the session */
+            hsm_detail_clear();
+        }
         free(one);
         one = pop_left(s);
     }
