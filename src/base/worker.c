@@ -237,6 +237,9 @@ void hsm_worker_for(const void *who, hsm_worker_late_fn late)
 {
     atomic_store(&late_fn, late);
     my_who = who;
+    if (who != NULL) {
+        my_last_is_late = false;        /* it was of a call for another */
+    }
 }
 
 bool hsm_worker_left_behind(void)
