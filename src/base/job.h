@@ -49,6 +49,7 @@ struct hsm_job {
     struct hsm_job_back *backs;
     struct hsm_secret *secret;
     const void *who;            /* see hsm_worker_for() */
+    bool alone;                 /* likewise */
     const struct hsm_gate_use *use;         /* of the caller */
     /* worker.c's, of jobs whose callers are gone */
     bool returned;

@@ -33,6 +33,7 @@ static unsigned int n_stuck;            /* (workers_lock) of them, not back */
 static unsigned int epoch;              /* (workers_lock) of all of these */
 
 static __thread const void *my_who;
+static __thread bool my_alone;
 static __thread bool my_last_is_late;
 static _Atomic(hsm_worker_late_fn) late_fn;
 
@@ -92,7 +93,7 @@ static bool is_forbidden(const struct hsm_job *j)
         bool same_start = w->real == j->real && is_start(w) && is_start(j);
         bool same_session = (has_session(j) || j->row->role == HSM_JOB_CLOSE)
             && uses_session(w, &s);
-        bool same_who = j->who != NULL && w->who == j->who;
+        bool same_who = j->who != NULL && w->who == j->who && j->alone;
 
         forbidden = forbidden
             || (!w->returned && (same_start || same_session || same_who));
@@ -233,10 +234,11 @@ static struct hsm_job *find_owned(const struct hsm_worker_session *s)
     return j;
 }
 
-void hsm_worker_for(const void *who, hsm_worker_late_fn late)
+void hsm_worker_for(const void *who, hsm_worker_late_fn late, bool alone)
 {
     atomic_store(&late_fn, late);
     my_who = who;
+    my_alone = alone;
     if (who != NULL) {
         my_last_is_late = false;        /* it was of a call for another */
     }
@@ -526,6 +528,7 @@ CK_RV hsm_worker_run(struct hsm_job *j, unsigned int limit_ms)
     hsm_rc rc = { j->rv, name };
 
     j->who = my_who;
+    j->alone = my_alone;
     j->use = hsm_gate_use_now();
     my_last_is_late = false;
     if (hsm_ok(rc)) {

@@ -25,12 +25,13 @@ CK_RV hsm_worker_run(struct hsm_job *j, unsigned int limit_ms);
 
 /*
  * The calls that this thread makes from now on are for who (NULL: nobody), who
- * is to hear what they said also when they are late; nothing is begun for who
- * before that. late is called in another thread, and must not call a module.
+ * is to hear what they said also when they are late; alone: none is begun while
+ * another one for who is in the module. late is called in another thread, and
+ * must not call a module.
  */
 typedef void (*hsm_worker_late_fn)(const void *who,
                                    const struct hsm_secret *secret, CK_RV rv);
-void hsm_worker_for(const void *who, hsm_worker_late_fn late);
+void hsm_worker_for(const void *who, hsm_worker_late_fn late, bool alone);
 /* The last call that this thread made is still in the module: it is late. */
 bool hsm_worker_left_behind(void);
 

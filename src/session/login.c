@@ -11,8 +11,6 @@
 #define RACE_ATTEMPTS 8
 /* Between looks at the lock that is held while a PIN is tried. */
 #define TRYLOCK_PAUSE_MS 2u
-/* Who was let in before does not wait longer for a process that hangs. */
-#define ACCEPTED_WAIT_MS 5000u
 /* An operation's PIN is known to be right for so long: it does not wait for
  * the logins of others. */
 #define OPERATION_FRESH_MS 1000u
@@ -126,9 +124,10 @@ static void note_late(const void *who, const struct hsm_secret *pin, CK_RV rv)
 }
 
 /* Until the token has said something of it, it is not sent once more, by
- * whichever process. */
+ * whichever process; one that was accepted before, not for a while. */
 static hsm_rc send_in_turn(struct hsm_context *ctx, struct hsm_session *s,
-                           CK_USER_TYPE user, struct hsm_secret *pin)
+                           CK_USER_TYPE user, struct hsm_secret *pin,
+                           bool untried)
 {
     const struct hsm_hooks *hooks = hsm_context_hooks(ctx);
     hsm_rc rc;
@@ -139,9 +138,9 @@ static hsm_rc send_in_turn(struct hsm_context *ctx, struct hsm_session *s,
         return send_pin(ctx, s, user, pin);
     }
     hsm_pin_page_note(&s->tok->id, pin, HSM_PIN_SENT);
-    hsm_worker_for(&s->tok->id, note_late);
+    hsm_worker_for(&s->tok->id, note_late, untried);
     rc = send_pin(ctx, s, user, pin);
-    hsm_worker_for(NULL, note_late);
+    hsm_worker_for(NULL, note_late, false);
     if (!hsm_ok(rc) && !is_refusal(rc) && !hsm_worker_left_behind()) {
         hsm_pin_page_note(&s->tok->id, pin, HSM_PIN_UNTRIED);
     }
@@ -153,9 +152,10 @@ static hsm_rc try_in_turn(struct hsm_context *ctx, struct hsm_session *s,
                           CK_USER_TYPE user, struct hsm_secret *pin)
 {
     struct hsm_token *tok = s->tok;
+    enum hsm_pin_fame fame = hsm_pin_page_look(&tok->id, pin, 0);
     hsm_rc rc;
 
-    switch (hsm_pin_page_look(&tok->id, pin, 0)) {
+    switch (fame) {
     case HSM_PIN_REFUSED:
         return refused_before(tok);
     case HSM_PIN_SENT:
@@ -169,7 +169,8 @@ static hsm_rc try_in_turn(struct hsm_context *ctx, struct hsm_session *s,
         rc = check_tries_again(ctx, tok);
         break;
     }
-    return hsm_ok(rc) ? send_in_turn(ctx, s, user, pin) : rc;
+    return hsm_ok(rc) ? send_in_turn(ctx, s, user, pin,
+                                     fame == HSM_PIN_UNTRIED) : rc;
 }
 
 /* How a PIN may be sent: not at all, or with the lock, or without it. */
@@ -187,7 +188,7 @@ static enum turn wait_for_turn(struct hsm_context *ctx,
 {
     hsm_deadline_ms deadline =
         hsm_deadline(hsm_context_settings(ctx)->wait_ms);
-    hsm_deadline_ms patience = hsm_deadline(ACCEPTED_WAIT_MS);
+    hsm_deadline_ms patience = hsm_deadline(HSM_PIN_PATIENCE_MS);
     enum hsm_pin_fame fame = hsm_pin_page_look(id, pin, since);
 
     while (fame != HSM_PIN_REFUSED && fame != HSM_PIN_FRESH

@@ -70,12 +70,19 @@ enum hsm_pin_fame {
     HSM_PIN_FRESH               /* accepted, lately; never noted */
 };
 
+/* Who was let in before does not wait longer for a process that hangs. */
+#define HSM_PIN_PATIENCE_MS 5000u
+
 /* FRESH: accepted after that moment of hsm_now_ms(), which processes share. */
 enum hsm_pin_fame hsm_pin_page_look(const struct hsm_identity *token,
                                     const struct hsm_secret *pin,
                                     hsm_deadline_ms since);
-/* Remembers what the token said; UNTRIED forgets it. A full page forgets
- * accepted PINs first. */
+/*
+ * Remembers what the token said. SENT: it was sent; of one that was accepted
+ * before, look() says so again when HSM_PIN_PATIENCE_MS have passed, or its
+ * sender has ended. UNTRIED: what was sent has failed for other reasons, and
+ * it is as before. A full page forgets accepted PINs first.
+ */
 void hsm_pin_page_note(const struct hsm_identity *token,
                        const struct hsm_secret *pin, enum hsm_pin_fame fame);
 /*

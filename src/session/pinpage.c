@@ -23,7 +23,8 @@
 
 struct entry {
     uint8_t hash[HSM_SIPHASH_BYTES];
-    uint32_t fame;              /* HSM_PIN_UNTRIED: a free entry */
+    uint16_t fame;              /* HSM_PIN_UNTRIED: a free entry */
+    uint16_t was_accepted;      /* before it was sent last */
     int32_t sender;             /* process that waits for it, if it is SENT */
     uint64_t noted_ns;          /* on the monotonic clock; each its own */
 };
@@ -230,14 +231,31 @@ static uint64_t stamp(struct page *page)
     return page->newest_ns;
 }
 
+/* Nothing came of its being sent. */
+static void take_back(struct entry *e)
+{
+    if (e->fame == HSM_PIN_SENT) {
+        e->fame = e->was_accepted ? HSM_PIN_ACCEPTED : HSM_PIN_UNTRIED;
+    }
+}
+
 /* What was sent by a process that ended before it heard of it, nobody will
  * ever know of. */
 static void drop_orphan(struct entry *e)
 {
     if (e->fame == HSM_PIN_SENT && e->sender != getpid()
             && kill(e->sender, 0) != 0 && errno == ESRCH) {
-        e->fame = HSM_PIN_UNTRIED;
+        take_back(e);
     }
+}
+
+/* One that was accepted before is not withheld for as long as one process of
+ * many waits for an answer. */
+static enum hsm_pin_fame fame_now(const struct entry *e)
+{
+    return e->fame == HSM_PIN_SENT && e->was_accepted
+        && e->noted_ns / 1000000u + HSM_PIN_PATIENCE_MS <= hsm_now_ms()
+        ? HSM_PIN_ACCEPTED : (enum hsm_pin_fame)e->fame;
 }
 
 enum hsm_pin_fame hsm_pin_page_look(const struct hsm_identity *token,
@@ -257,14 +275,22 @@ enum hsm_pin_fame hsm_pin_page_look(const struct hsm_identity *token,
     e = find_entry(page, hash);
     if (e != NULL) {
         drop_orphan(e);
-        fame = (enum hsm_pin_fame)e->fame;
+        fame = fame_now(e);
     }
-    if (fame == HSM_PIN_ACCEPTED && e->noted_ns / 1000000u > since) {
+    if (fame == HSM_PIN_ACCEPTED && !e->was_accepted
+            && e->noted_ns / 1000000u > since) {
         fame = HSM_PIN_FRESH;
     }
     page_close(page);
     errno = saved_errno;
     return fame;
+}
+
+static void put_fame(struct entry *e, enum hsm_pin_fame fame)
+{
+    e->was_accepted = fame == HSM_PIN_SENT
+        && (e->fame == HSM_PIN_ACCEPTED || e->was_accepted);
+    e->fame = (uint16_t)fame;
 }
 
 void hsm_pin_page_note(const struct hsm_identity *token,
@@ -284,12 +310,15 @@ void hsm_pin_page_note(const struct hsm_identity *token,
     if (e == NULL && fame != HSM_PIN_UNTRIED) {
         e = make_room(page);
         e->fame = HSM_PIN_UNTRIED;
+        e->was_accepted = false;
         memcpy(e->hash, hash, sizeof(e->hash));
     }
-    if (e != NULL) {
+    if (e != NULL && fame == HSM_PIN_UNTRIED) {
+        take_back(e);
+    } else if (e != NULL) {
+        put_fame(e, fame);
         e->noted_ns = stamp(page);
         e->sender = (int32_t)getpid();
-        e->fame = (uint32_t)fame;
     }
     page_close(page);
 }

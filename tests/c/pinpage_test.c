@@ -138,7 +138,8 @@ static void test_page(void)
     note(&tok, "1234", HSM_PIN_ACCEPTED);
     is_int(fame_of(&tok, "1234"), HSM_PIN_ACCEPTED, "accepted now");
     note(&tok, "1234", HSM_PIN_UNTRIED);
-    is_int(fame_of(&tok, "1234"), HSM_PIN_UNTRIED, "forgotten");
+    is_int(fame_of(&tok, "1234"), HSM_PIN_ACCEPTED,
+           "which a late failure does not change");
     note(&tok, "parent", HSM_PIN_REFUSED);
     ok(in_child(child_notes), "a child knows what its parent noted");
     is_int(fame_of(&tok, "child"), HSM_PIN_REFUSED, "and its parent it");
@@ -179,6 +180,38 @@ static void test_moments(void)
            "which is forgotten when it has ended");
 }
 
+static bool child_sends_good(void)
+{
+    note(&tok, "good", HSM_PIN_SENT);
+    return fame_of(&tok, "good") == HSM_PIN_SENT;
+}
+
+/* One that was accepted does not stay away with one call that hangs. */
+static void test_good_one_sent(void)
+{
+    hsm_autop(hsm_secret) s = hsm_secret_new("good", 4);
+
+    note(&tok, "good", HSM_PIN_ACCEPTED);
+    ok(in_child(child_sends_good), "an accepted one, sent by a child");
+    is_int(fame_of(&tok, "good"), HSM_PIN_ACCEPTED,
+           "is accepted when that has ended");
+    note(&tok, "good", HSM_PIN_SENT);
+    note(&tok, "good", HSM_PIN_UNTRIED);
+    is_int(hsm_pin_page_look(&tok, s, 0), HSM_PIN_ACCEPTED,
+           "and after a failure; not lately");
+    note(&tok, "good", HSM_PIN_SENT);
+    note(&tok, "good", HSM_PIN_SENT);
+    note(&tok, "new", HSM_PIN_SENT);
+    is_int(fame_of(&tok, "good"), HSM_PIN_SENT, "sent, and not yet late");
+    hsm_pause_ms(HSM_PIN_PATIENCE_MS + 10);
+    is_int(hsm_pin_page_look(&tok, s, 0), HSM_PIN_ACCEPTED, "late: as before");
+    is_int(fame_of(&tok, "new"), HSM_PIN_SENT, "an untried one never is");
+    note(&tok, "good", HSM_PIN_REFUSED);
+    note(&tok, "good", HSM_PIN_UNTRIED);
+    is_int(fame_of(&tok, "good"), HSM_PIN_REFUSED, "a refusal is one");
+    note(&tok, "new", HSM_PIN_UNTRIED);
+}
+
 /* 120 entries: accepted ones give way, the oldest first. */
 static void test_full_page(void)
 {
@@ -202,7 +235,7 @@ static void test_full_page(void)
         refused += fame_of(&tok, pin) == HSM_PIN_REFUSED;
     }
     is_int(refused, 70, "all refused ones are known");
-    is_int(left, 120 - 70 - 3, "accepted ones gave way");
+    is_int(left, 120 - 70 - 4, "accepted ones gave way");
     is_int(fame_of(&tok, "good109"), HSM_PIN_ACCEPTED, "not the last one");
     is_int(fame_of(&tok, "child"), HSM_PIN_REFUSED, "nor an old refusal");
     for (int i = 0; i < 300; i++) {
@@ -337,6 +370,7 @@ int main(void)
     test_siphash();
     test_page();
     test_moments();
+    test_good_one_sent();
     test_full_page();
     test_lock();
     test_killed_writers();

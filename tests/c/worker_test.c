@@ -260,9 +260,9 @@ static void test_pin_left_behind(void)
     struct hsm_worker_session s = named(3, atomic_load(&lib.generation));
 
     atomic_store(&frozen, true);
-    hsm_worker_for(&lib, note_late);
+    hsm_worker_for(&lib, note_late, true);
     is_int((long long)login(PIN), HSM_E_CALL_TIMEOUT, "a login times out");
-    hsm_worker_for(NULL, note_late);
+    hsm_worker_for(NULL, note_late, false);
     ok(has_pin_near(near->text), "its PIN is where it is looked for");
     is_int(child_has_pin(near), 0, "a child does not have it");
     ok(has_pin_near(near->text), "its parent still has");

@@ -194,6 +194,36 @@ for my $call (qw(C_Initialize C_OpenSession C_Login),
        . 'process; and the right one');
 }
 
+# ---- a PIN that was accepted, and one call that hangs ----
+
+{
+    my $name = 'one login of many hangs';
+    my $always = $soft->uri(object => 'always', type => 'private');
+    my $pin = '?pin-value=' . $soft->pin;
+    my $count = P11::Count->new($soft, freeze => 'C_Login',
+                                freeze_file => $frozen);
+    my $env = $count->token->conf_env(file => 'always.cnf',
+                                      settings => { $setting => $limit_ms });
+    my $made = openssl({ env => $soft->conf_env }, 'genpkey', '-propquery',
+        '?provider=pkcs11', '-algorithm', 'RSA', '-out',
+        scratch() . '/always.pem', map { ('-pkeyopt', $_) } 'bits:2048',
+        'pkcs11_token:' . $soft->label, 'pkcs11_label:always',
+        'pkcs11_always_authenticate:yes');
+    is($made->{status}, 0, "$name: a key that asks each time")
+        or diag($made->{err});
+    my @bad = ('fails=1', '[', 'sign=1', ']');
+    # FRESH lets operations pass for a second: it is over. The frozen call is
+    # let go on at the end, so that only the page's memory lets the rest in.
+    my $result = ok_use_key({ env => $env }, "$name: the rest goes on",
+        "load=$always$pin", 'sign=1', 'sleep=1200', "run=touch $frozen",
+        @bad, @bad, 'sleep=5100', @bad, "run=rm $frozen", 'sleep=1500',
+        'sign=2');
+    my $late = () = $result->{err} =~ /C_Login within $limit_ms ms/g;
+    my $asked = () = $result->{err} =~ /has not answered yet/g;
+    is("$late $asked", '2 1', '… sent once, and once more after a while')
+        or diag($result->{err});
+}
+
 # ---- a key that is generated too late ----
 
 {
