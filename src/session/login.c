@@ -195,7 +195,8 @@ static enum turn wait_for_turn(struct hsm_context *ctx,
            && !hsm_pin_page_trylock(id)) {
         hsm_deadline_ms now = hsm_now_ms();
 
-        if (fame == HSM_PIN_ACCEPTED && now >= patience) {
+        if (fame == HSM_PIN_ACCEPTED
+                && (now >= patience || now >= deadline)) {
             return TURN_FREE;
         }
         if (now >= deadline) {
