@@ -30,6 +30,7 @@ my $top = $ENV{P11_TOP}
 my $builddir = $ENV{P11_BUILDDIR} // $top;
 my $scratch;
 my %servers;        # pid → name
+my %running;        # pid → 1: what run_in() waits for
 my @refusals;       # [name, entry]
 my $owner = $$;
 
@@ -40,6 +41,27 @@ my %distribution_env = defined $ENV{P11_SANITIZER_RUNTIME}
        ASAN_OPTIONS => join(':', grep { length } $ENV{ASAN_OPTIONS} // '',
                             'detect_leaks=0'))
     : ();
+
+# A recipe that is interrupted comes to its END, which ends its servers and
+# removes its folder. In a world of its own it is process 1, which no signal
+# ends that it does not handle.
+my @interrupts = grep { ($SIG{$_} // '') ne 'IGNORE' } qw(INT TERM HUP);
+$SIG{$_} = \&interrupted for @interrupts;
+
+sub interrupted {
+    my ($name) = @_;
+    exit 130 if $$ == $owner;
+    # A child that a recipe has made by itself.
+    $SIG{$name} = 'DEFAULT';
+    kill $name, $$;
+    return;
+}
+
+# In a child: signals end it as they do any process.
+sub interrupt_as_usual {
+    $SIG{$_} = 'DEFAULT' for @interrupts;
+    return;
+}
 
 sub top { return $top }
 sub builddir { return $builddir }
@@ -117,6 +139,7 @@ sub become {
     my %env = (is_ours($command[0]) ? () : %distribution_env,
                %{ $how->{env} // {} });
 
+    interrupt_as_usual();
     for my $name (keys %env) {
         if (defined $env{$name}) {
             $ENV{$name} = $env{$name};
@@ -171,7 +194,9 @@ sub run_in {
     }
     my $pid = fork // die "fork: $!\n";
     become(\%how, "$base.out", "$base.err", @command) if $pid == 0;
+    $running{$pid} = 1;
     my $status = reap($pid, $how{timeout} // 120);
+    delete $running{$pid};
     my %result = (
         command => join(' ', @command),
         status  => defined $status ? $status >> 8 : -1,
@@ -338,6 +363,7 @@ sub start_jobs {
         my $pid = fork // die "fork: $!\n";
         if ($pid == 0) {
             # Not the parent's: its servers and its folder stay.
+            interrupt_as_usual();
             POSIX::_exit(eval { $job->($i) } // 255);
         }
         push @pids, $pid;
@@ -376,6 +402,7 @@ sub free_port {
 END {
     if ($$ == $owner) {
         local $?;
+        kill 'KILL', keys %running;
         kill 'KILL', -$_, $_ for keys %servers;
         waitpid $_, 0 for keys %servers;
     }

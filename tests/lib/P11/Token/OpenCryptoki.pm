@@ -51,7 +51,10 @@ sub import {
 sub enter_world {
     return if $ENV{$world} || defined missing();
     $ENV{$world} = 1;
-    exec unshare(), $^X, (map { "-I$_" } @INC), $0 or die "unshare: $!\n";
+    # What asked for the namespaces had a folder; END is not run here.
+    rmdir P11::Test::scratch();
+    exec unshare(), $^X, (map { "-I$_" } @INC), $0, @ARGV
+        or die "unshare: $!\n";
 }
 
 sub must {
