@@ -13,6 +13,7 @@ no warnings 'qw';       # "fork=8,8" is one word
 use Test::More;
 use P11::Test;
 use P11::Token::OpenCryptoki ':world';
+use P11::Cert;
 use P11::Count;
 use P11::Token;
 use P11::UseKey;
@@ -164,6 +165,11 @@ sub try_commands {
     my $data = spew("$dir/data", 'x' x 32);
     ok_openssl({ env => $token->conf_env }, 'a reference', 'pkey', '-in', $uri,
                '-out', $file);
+    # Without one of the key's own, cms ends before it asks for the key.
+    my $signer = P11::Cert->new->issue('signer', $file,
+                                       { env => $token->conf_env });
+    ok_openssl({ env => $token->conf_env }, 'cms: the right one signs', 'cms',
+               '-sign', '-signer', $signer, '-inkey', $uri, '-in', $data);
     for my $case (
         ['pkeyutl -passin', qw(pkeyutl -sign -in), $data, '-inkey', $uri,
          '-passin', "pass:$wrong"],
@@ -171,13 +177,12 @@ sub try_commands {
          '-inkey', $file, '-passin', "pass:$wrong"],
         ['dgst -passin', qw(dgst -sha256 -passin), "pass:$wrong", '-sign',
          $uri, $data],
-        ['cms -passin', qw(cms -sign -signer /dev/null -inkey), $uri,
+        ['cms -passin', qw(cms -sign -signer), $signer, '-inkey', $uri,
          '-passin', "pass:$wrong", '-in', $data],
     ) {
         my ($name, @command) = @$case;
         my $count = P11::Count->new($token);
         my $result = openssl(how_of($count, {}), @command);
-        next if $name =~ /^cms/ && $count->calls('C_Login') == 0;
         ok($result->{status} > 0 && $result->{signal} == 0, "$name: refused");
         is($count->calls('C_Login'), 1, '… one C_Login');
         is(said_by($token), 'low', '… and the token has seen one');
