@@ -22,7 +22,7 @@ plan(skip_all => 'the thread sanitizer sees no fork while threads run')
 sub waits { return ('stall', 'begin=1', '[', @_, ']', 'asked') }
 
 # name, questions, logins, steps; of which KEY becomes "load=…", PIN and WRONG
-# "answer=…". Logins are of a token where a child has to log in again, and of one
+# "answer=…"; AWAIT waits for TOUCH, which another process does. Logins are of a token where a child has to log in again, and of one
 # where it need not. Those that log in at once to SoftHSM may have to try again,
 # so children come one after the other.
 my @rows = (
@@ -37,8 +37,8 @@ my @rows = (
      qw(fork [ KEY sign fork=2 [ sign=2 ] sign ] release stop)],
     ['a child goes on after the parent has its answer', 2, [2, 2],
      qw(PIN), waits(qw(KEY sign free)),
-     qw(adopt fork [ daemon sleep=300 KEY sign=2 ] release stop KEY sign
-        reap)],
+     qw(adopt fork [ daemon AWAIT KEY sign=2 ] release stop KEY sign
+        TOUCH reap)],
     ['a daemon, made meanwhile', 2, [2, 2],
      qw(PIN adopt), waits(qw(KEY sign)),
      qw(fork [ daemon KEY sign=2 free ] reap release stop)],
@@ -66,6 +66,8 @@ my @wrong = (
      qw(fork [ fails [ KEY ] ] release stop)],
 );
 
+my $go = scratch() . '/go';
+
 sub ask {
     my ($t, $where, $key, $row) = @_;
     my ($name, $asked, $logins, @steps) = @$row;
@@ -73,7 +75,9 @@ sub ask {
     my %how = (env => $count->token->conf_env(file => 'asks.cnf',
         settings => { 'pkcs11-module-token-pin' => undef }));
     my %word = (KEY => "load=$key", PIN => 'answer=' . $t->{token}->pin,
-                WRONG => 'answer=99999999');
+                WRONG => 'answer=99999999', AWAIT => "await=$go",
+                TOUCH => "run=touch $go");
+    unlink $go;
     my $result = ok_use_key(\%how, "$where: $name",
                             map { $word{$_} // $_ } @steps);
     is(() = $result->{out} =~ /^asked$/mg, $asked, "… asked $asked times");
