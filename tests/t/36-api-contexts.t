@@ -13,6 +13,7 @@ use P11::Count;
 use P11::Test;
 use P11::Token;
 
+needs_ssl(qw(keydata_ssl contexts_ssl));
 my $token = P11::Token->needs('SoftHSM');
 my $count = P11::Count->new($token);
 my $dir = scratch();

@@ -12,6 +12,7 @@ use P11::Count;
 use P11::Test;
 use P11::Token;
 
+needs_ssl(qw(rsa_both_ssl ec_both_ssl));
 my $dir = scratch();
 my %token = (
     all => P11::Token->needs('SoftHSM', label => 'all'),

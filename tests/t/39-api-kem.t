@@ -11,6 +11,7 @@ use P11::Count;
 use P11::Test;
 use P11::Token;
 
+needs_ssl('kem_ssl');
 my $dir = scratch();
 my %token = (
     all => P11::Token->needs('SoftHSM', label => 'all'),

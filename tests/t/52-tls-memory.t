@@ -12,8 +12,7 @@ use P11::Test;
 use P11::Token;
 
 my $program = builddir() . '/tests/c/tls_memory_ssl';
-plan(skip_all => 'libssl was not found when this was configured')
-    if !-x $program;
+needs_ssl('tls_memory_ssl');
 needs('pkcs11-tool');
 my $token = P11::Token->needs('SoftHSM');
 

@@ -21,7 +21,7 @@ our @EXPORT = qw(
     top builddir module_file sanitizer figure scratch slurp spew
     run run_in ok_run fails_with openssl ok_openssl openssl_fails
     openssl_refuses refusals note_refusal
-    start_server stop_server wait_for free_port have needs
+    start_server stop_server wait_for free_port have needs needs_ssl
     start_jobs finish_jobs
 );
 
@@ -125,6 +125,15 @@ sub needs {
     for my $program (@_) {
         Test::More::plan(skip_all => "$program is not installed")
             if !have($program);
+    }
+}
+
+# Likewise where one of ours in tests/c was not built, for want of libssl.
+sub needs_ssl {
+    for my $program (@_) {
+        Test::More::plan(skip_all =>
+                         'libssl was not found when this was configured')
+            if !-x "$builddir/tests/c/$program";
     }
 }
 
