@@ -103,20 +103,10 @@ sub under_load {
     my ($name, $outage) = @_;
     my $app = P11::Outage->ready(\%how, $uri, $name);
     $app->done("$name: $threads threads", "threads $threads");
-    sleep 0.5;
-    my $before = $app->tell('count');
-    is("$before->{bad} $before->{wrong} $before->{idle}", '0 0 0',
-       "$name: all well before");
+    $app->all_well("$name, before");
     $outage->($app);
-    ok(wait_for(20, sub {
-        sleep 0.3;
-        my $settling = $app->tell('count');
-        $settling->{bad} == 0 && $settling->{idle} == 0;
-    }), "$name: it comes back");
-    sleep 1;
-    my $after = $app->tell('count');
-    is("$after->{bad} $after->{wrong} $after->{idle}", '0 0 0',
-       "$name: all well after it") or $app->show($after);
+    $app->all_back($name, 20);
+    $app->all_well("$name, after it");
     $app->done("$name: stop", 'stop');
     $app->ends_well($name);
     return;

@@ -33,6 +33,20 @@ my $frozen = scratch() . '/frozen';
 sub freeze { spew($frozen, ''); return }
 sub thaw { unlink $frozen; return }
 
+# So many calls have come back from the module: a file is written then, for
+# use_key to await. What we do with the answer takes a moment more, and no call.
+sub when_answered {
+    my ($count, $function, $n, $file) = @_;
+    return start_jobs(1, sub {
+        wait_for(100, sub {
+            $count->calls($function) >= $n
+                && ($count->flight($function))[0] == 0;
+        }) or return 1;
+        spew($file, '');
+        return 0;
+    });
+}
+
 # An application with a token of which some functions can freeze.
 my $apps = 0;
 sub application {
@@ -151,10 +165,7 @@ for my $call (qw(C_Initialize C_OpenSession C_Login),
     }
     $app->tell('count');
     $app->done("$name: threads share it", 'threads 2');
-    sleep 0.5;
-    my $counted = $app->tell('count');
-    is("$counted->{bad} $counted->{wrong} $counted->{idle}", '0 0 0',
-       "$name: all well");
+    $app->all_well($name);
     $app->done("$name: they stop", 'stop');
     is($app->end(10), 0, "$name: it ends well") or diag(slurp($app->{err}));
 }
@@ -172,12 +183,15 @@ for my $call (qw(C_Initialize C_OpenSession C_Login),
     my @children = sanitizer() ? ()
         : ('fork=3,3', '[', "refused=$wrong", ']');
     freeze();
+    my $answered = scratch() . '/login-answered';
+    my @watch = when_answered($count, 'C_Login', 1, $answered);
     my $result = ok_use_key({ env => $token->conf_env(file => 'slow.cnf',
         settings => { $setting => $limit_ms }) }, "$name: refused",
         "refused=$wrong", "refused=$wrong", 'in=4', '[', "refused=$wrong", ']',
-        @children, "run=rm $frozen", 'sleep=700', 'in=4', '[',
-        "refused=$wrong", ']', @children,
+        @children, "run=rm $frozen", "await=$answered", 'sleep=300', 'in=4',
+        '[', "refused=$wrong", ']', @children,
         "load=$key?pin-value=" . $soft->pin, 'sign=3');
+    is((finish_jobs(5, @watch))[0], 0, '… after the answer had come');
     my %said;
     for ([late => qr/within $limit_ms ms/],
          [asked => qr/has this PIN and has not answered yet/],
@@ -238,10 +252,13 @@ for my $call (qw(C_Initialize C_OpenSession C_Login),
         return scalar(() = $seen->{out} =~ /^(?:private|public) /mg);
     };
     freeze();
+    my $removed = scratch() . '/late-removed';
+    my @watch = when_answered($count, 'C_DestroyObject', 2, $removed);
     my $result = ok_use_key({ env => $count->token->conf_env(
         file => 'late.cnf', settings => { $setting => $limit_ms }) },
         "$name: refused", 'fails=1', '[', "generate=$uri", ']',
-        "run=rm $frozen", 'sleep=1500');
+        "run=rm $frozen", "await=$removed");
+    is((finish_jobs(5, @watch))[0], 0, '… and both halves are removed');
     like($result->{err}, qr/call timed out:.*C_GenerateKeyPair within/,
          '… in these words');
     is($count->calls('C_GenerateKeyPair'), 1, '… it was made');
@@ -262,10 +279,7 @@ for my $call (qw(C_Initialize C_OpenSession C_Login),
                                                type => 'private'));
     $app->done("$name: loaded", 'load');
     $app->done("$name: they start", "threads $threads");
-    sleep 0.5;
-    my $before = $app->tell('count');
-    is("$before->{bad} $before->{wrong} $before->{idle}", '0 0 0',
-       "$name: all well before");
+    $app->all_well("$name, before");
     freeze();
     sleep 2.5;
     my $during = $app->tell('count');
@@ -280,12 +294,8 @@ for my $call (qw(C_Initialize C_OpenSession C_Login),
                "$name: a child comes to its end meanwhile");
     }
     thaw();
-    sleep 2;
-    $app->tell('count');
-    sleep 1;
-    my $after = $app->tell('count');
-    is("$after->{bad} $after->{wrong} $after->{idle}", '0 0 0',
-       "$name: all well after it") or $app->show($after);
+    $app->all_back($name, 20);
+    $app->all_well("$name, after it");
     $app->done("$name: they stop", 'stop');
     $app->ends_well($name, 10);
 }
@@ -339,12 +349,8 @@ SKIP: {
     cmp_ok($during->{bad}, '>', 0, "$name: threads are refused");
     is($during->{wrong}, 0, "$name: nothing is signed wrongly");
     $remote->thaw;
-    sleep 1.5;
-    $app->tell('count');
-    sleep 1;
-    my $after = $app->tell('count');
-    is("$after->{bad} $after->{wrong} $after->{idle}", '0 0 0',
-       "$name: thawed, threads sign") or $app->show($after);
+    $app->all_back("$name, thawed", 20);
+    $app->all_well("$name, thawed");
     $app->done("$name: they stop", 'stop');
     $remote->freeze;
     $app->refused("$name: and killed", qr/call timed out/, 'sign');

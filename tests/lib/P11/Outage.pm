@@ -34,8 +34,8 @@ sub new {
         exec { $program } $program, $key or POSIX::_exit(127);
     }
     $to->autoflush(1);
-    return bless { pid => $pid, owner => $$, to => $to, from => $from, err => $err,
-                   rest => '' }, $class;
+    return bless { pid => $pid, owner => $$, to => $to, from => $from,
+                   err => $err, rest => '' }, $class;
 }
 
 # P11::Outage->ready({ env => {…} }, KEY, NAME): one that has loaded the key and
@@ -120,6 +120,43 @@ sub until_good {
         Time::HiRes::sleep(0.02);
     }
     return;
+}
+
+# The threads that "threads N" has started: each signs, and none is refused.
+# Looks get longer until each has signed in one, as slow as the machine may be.
+sub all_well {
+    my ($self, $name) = @_;
+    my ($bad, $wrong, $answer) = (0, 0);
+    for my $pause (0.5, 1, 2, 4, 8, 16) {
+        Time::HiRes::sleep($pause);
+        $answer = $self->tell('count');
+        $bad += $answer->{bad} // 1;
+        $wrong += $answer->{wrong} // 1;
+        last if $bad || $wrong || $answer->{idle} == 0;
+    }
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    return Test::More::is("$bad $wrong " . ($answer->{idle} // 'none'),
+                          '0 0 0', "$name: none is refused, all sign")
+        || $self->show($answer);
+}
+
+# After an outage, for so many seconds at most: until each has signed and none
+# was refused in one look, so that what was under way has ended. In those before
+# it they may be refused, but none signs wrongly.
+sub all_back {
+    my ($self, $name, $seconds) = @_;
+    my $deadline = Time::HiRes::time() + $seconds;
+    my ($wrong, $pause, $answer, $failing) = (0, 0.3);
+    do {
+        Time::HiRes::sleep($pause);
+        $pause *= 1.3;
+        $answer = $self->tell('count');
+        $wrong += $answer->{wrong} // 1;
+        $failing = ($answer->{bad} // 1) + ($answer->{idle} // 1);
+    } while ($failing > 0 && Time::HiRes::time() < $deadline);
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    return Test::More::is("$failing $wrong", '0 0', "$name: it comes back")
+        || $self->show($answer);
 }
 
 sub show {
