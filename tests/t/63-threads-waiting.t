@@ -16,6 +16,8 @@ use P11::UseKey;
 needs('pkcs11-tool');
 my $many = sanitizer() ? 16 : 64;
 my $patience = 90;
+# Longer than that: who waits for a session while others are kept inside.
+my %waits = ('pkcs11-module-wait-ms' => 200_000);
 
 my $soft = P11::Token->needs('SoftHSM');
 $soft->add_token('second');
@@ -33,7 +35,7 @@ sub begin {
     my ($how, @steps) = @_;
     my $out = file();
     my ($pid) = start_jobs(1, sub {
-        my $result = use_key($how, 'alarm=200', @steps);
+        my $result = use_key({ %$how, timeout => 250 }, 'alarm=200', @steps);
         spew($out, $result->{out} . $result->{err});
         return $result->{signal} || $result->{status};
     });
@@ -43,7 +45,7 @@ sub begin {
 sub ends_well {
     my ($app, $name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    is((finish_jobs(220, $app->{pid}))[0], 0, "$name: it ends well")
+    is((finish_jobs(260, $app->{pid}))[0], 0, "$name: it ends well")
         or diag(slurp($app->{out}));
     return;
 }
@@ -79,8 +81,9 @@ for my $row (['one key', "load=$ec", undef, $many],
     my $frozen = file();
     my $count = P11::Count->new($soft, freeze => 'C_Sign',
                                 freeze_file => $frozen);
-    my %how = (env => $count->token->conf_env(settings => defined $limit
-        ? { 'pkcs11-module-max-sessions' => $limit } : {}));
+    my %how = (env => $count->token->conf_env(settings => {
+        %waits, defined $limit ? ('pkcs11-module-max-sessions' => $limit)
+                               : () }));
     $name = "$many threads, $name, " . ($limit // 'all') . ' sessions';
 
     spew($frozen, '');
