@@ -137,6 +137,8 @@ size_t count_index_of(const char *name, size_t len);
 /* Ends the process: a recipe asks for something that cannot be had. */
 void count_refuse(const char *variable, const char *text)
     __attribute__((noreturn));
+/* As abort(), which leaves no core: it is what a recipe asked for. */
+void count_abort(void) __attribute__((noreturn));
 
 /* As getenv(), but what the module's own settings say (count_module.c) goes
  * before. */

@@ -82,7 +82,7 @@ static void check_owner(enum count_index which)
     if (atomic_load(&owner) != me) {
         fprintf(stderr, "count-pkcs11: %s in another process\n",
                 count_names[which]);
-        abort();
+        count_abort();
     }
 }
 

@@ -289,7 +289,7 @@ static void check_opening(unsigned long others)
 
     if (one != NULL && *one != '\0' && others > 0) {
         fprintf(stderr, "count-pkcs11: C_OpenSession by two at once\n");
-        abort();
+        count_abort();
     }
 }
 

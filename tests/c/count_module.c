@@ -33,6 +33,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <pthread.h>
@@ -105,6 +106,14 @@ void count_refuse(const char *variable, const char *text)
 {
     fprintf(stderr, "count-pkcs11: bad %s at %s\n", variable, text);
     _exit(99);
+}
+
+void count_abort(void)
+{
+    const struct rlimit none = { 0, 0 };
+
+    setrlimit(RLIMIT_CORE, &none);
+    abort();
 }
 
 /* Each line ends as a string does. */
