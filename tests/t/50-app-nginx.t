@@ -245,7 +245,7 @@ SKIP: {
     cmp_ok($calls->{C_Initialize}, '>=', 1, 'with it nginx opens the token');
     fails_with(\%soft_how, 'and does not serve', qr/curl: \((?:35|56)\)/,
                curl($server->url, $soft));
-    ok(wait_for(10, sub { $server->log =~ /exited on signal 6/ }),
+    ok(wait_for(60, sub { $server->log =~ /exited on signal 6/ }),
        'the module has ended a worker') or diag($server->log);
     ok(P11::Daemon::has_mapped($server->master, $in_module),
        'the master has it, and lives');

@@ -155,7 +155,7 @@ my $owned = apache('prefork', [$site->key('rsa')->[0], $site->uri('rsa')]);
 ok($owned->start, 'Apache starts by URI') or diag($owned->log);
 is($count->calls('C_Initialize'), 1, 'the parent has opened the token');
 ok(!$site->is_served($owned->port, 'rsa'), 'children cannot serve by it');
-ok(wait_for(10, sub { $owned->log =~ /C_\w+ in another process/
+ok(wait_for(60, sub { $owned->log =~ /C_\w+ in another process/
                       && $owned->log =~ /exit signal Abort/ }),
    'the module has ended them') or diag($owned->log);
 is($count->calls('C_Sign'), 0, 'nothing was signed');

@@ -6,6 +6,7 @@
 use strict;
 use warnings;
 
+use POSIX ();
 use Test::More;
 use P11::Conf;
 use P11::Count;
@@ -147,9 +148,13 @@ $calls = $count->during(sub { $bare->start });
 cmp_ok($calls->{C_Initialize}, '>=', 1,
        'without its public half a reference is the master\'s to open');
 ok(!$site->is_served($bare->port, 'rsa'), 'workers cannot serve by it');
-ok(wait_for(10, sub { $bare->log =~ /count-pkcs11: C_\w+ in another process/ }),
+ok(wait_for(60, sub { $bare->log =~ /count-pkcs11: C_\w+ in another process/ }),
    'the module has ended them') or diag($bare->log);
 is($count->calls('C_Sign'), $signed, 'nothing was signed');
-$bare->stop;
+# "Current worker (…) exited with code 134 (Aborted)": so does the master.
+my $aborted = 128 + POSIX::SIGABRT();
+ok(wait_for(60, sub { $bare->log =~ /worker.* exited with code $aborted/ }),
+   'the master has seen it') or diag($bare->log);
+is($bare->stop, $aborted << 8, '… and ends with their exit status');
 
 done_testing();

@@ -112,7 +112,7 @@ SKIP: {
     my $server = server('used');
     my $signed = $count->calls('C_Sign');
     ok(!$site->is_served($server->port, 'ec'), 'it has: nobody is served');
-    ok(wait_for(10, sub { $server->log =~ /C_\w+ in another process/ }),
+    ok(wait_for(60, sub { $server->log =~ /C_\w+ in another process/ }),
        'the module has ended a child') or diag($server->log);
     is($count->calls('C_Sign'), $signed, 'nothing was signed');
     is($server->stop, 0, 'the parent ends with exit status 0');
