@@ -41,7 +41,8 @@ const struct prov_setting prov_settings[PROV_SETTINGS] = {
     [PROV_SET_MAX_SESSIONS] = NUMBER("max-sessions", 0, UINT_MAX, "0",
         "At most so many sessions on a token; 0: as many as it grants. Who "
         "finds none free waits. Calls through p11-kit's client are made one "
-        "after the other, however many sessions there are."),
+        "after the other, however many sessions there are, unless "
+        "pkcs11-module-call-timeout is set."),
     [PROV_SET_WAIT_MS] = NUMBER("wait-ms", 1, 3600000, "30000",
         "Milliseconds to wait at most for a session, a login or a token that "
         "is being restarted."),
@@ -50,8 +51,10 @@ const struct prov_setting prov_settings[PROV_SETTINGS] = {
         "With a limit calls are made by threads of their own: one that does "
         "not return is left behind with its thread and session, and the "
         "application gets an error. Allow for what is slow: key generation, "
-        "and a PIN that is typed at the device. The first to load a module in "
-        "a process decides."),
+        "and a PIN that is typed at the device. Calls through p11-kit's "
+        "client overlap then: where its server dies, more threads than one "
+        "may be left behind. The first to load a module in a process "
+        "decides."),
     [PROV_SET_ENV] = {
         NAME("env"), PROV_SETTING_ENVIRONMENT, NULL, 0, 0, NULL,
         "Environment variables that the module needs, NAME or NAME=VALUE, "
