@@ -283,7 +283,7 @@ void hsm_token_forget_pin(struct hsm_token *tok, unsigned int life)
     struct hsm_secret *old = NULL;
 
     hsm_lock(&tok->lock);
-    if (life == HSM_ANY_LIFE || life == tok->login.pin_life) {
+    if (life == tok->login.pin_life) {
         old = tok->login.pin;
         tok->login.pin = NULL;
     }

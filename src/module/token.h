@@ -91,8 +91,7 @@ struct hsm_token *hsm_token_next(struct hsm_token *tok);
  * now, or wiped where there is none any more.
  */
 void hsm_token_keep_pin(struct hsm_token *tok, struct hsm_secret *pin);
-/* Wipes it; with a life, one that was kept for users of that one only. */
-#define HSM_ANY_LIFE 0u
+/* Wipes it where it was kept for users of that life. */
 void hsm_token_forget_pin(struct hsm_token *tok, unsigned int life);
 /* Processes that log in to it at the same moment disturb each other. */
 bool hsm_token_has_login_race(const struct hsm_token *tok);

@@ -294,6 +294,20 @@ static bool is_same(const struct hsm_secret *a, const struct hsm_secret *b)
     return a->len == b->len && memcmp(a->text, b->text, a->len) == 0;
 }
 
+/* Another thread may keep the new one by now. */
+static void forget_pin(struct hsm_token *tok, const struct hsm_secret *refused)
+{
+    struct hsm_secret *kept = NULL;
+
+    hsm_lock(&tok->lock);
+    if (tok->login.pin != NULL && is_same(tok->login.pin, refused)) {
+        kept = tok->login.pin;
+        tok->login.pin = NULL;
+    }
+    hsm_unlock(&tok->lock);
+    hsm_secret_free(kept);      /* which takes a lock of its own */
+}
+
 static hsm_rc login_as(struct hsm_context *ctx, struct hsm_session *s,
                        CK_USER_TYPE user, const struct hsm_cred *cred)
 {
@@ -312,7 +326,7 @@ static hsm_rc login_as(struct hsm_context *ctx, struct hsm_session *s,
         if (!is_refusal(rc) && rc.rv != HSM_E_PIN_REFUSED) {
             return rc;
         }
-        hsm_token_forget_pin(s->tok, HSM_ANY_LIFE);
+        forget_pin(s->tok, old);
     }
     TRY(find_pin(ctx, s->tok, cred, &pin));
     if (pin == NULL && old == NULL) {
