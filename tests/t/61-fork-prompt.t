@@ -22,9 +22,10 @@ plan(skip_all => 'the thread sanitizer sees no fork while threads run')
 sub waits { return ('stall', 'begin=1', '[', @_, ']', 'asked') }
 
 # name, questions, logins, steps; of which KEY becomes "load=…", PIN and WRONG
-# "answer=…"; AWAIT waits for TOUCH, which another process does. Logins are of a token where a child has to log in again, and of one
-# where it need not. Those that log in at once to SoftHSM may have to try again,
-# so children come one after the other.
+# "answer=…"; AWAIT waits for TOUCH, which another process does. Logins are of
+# a token where a child has to log in again, and of one where it need not. Those
+# that log in at once to SoftHSM may have to try again, so children come one
+# after the other.
 my @rows = (
     ['nobody else needs it', 1, [1, 1],
      qw(PIN), waits(qw(KEY sign=3 free)),
