@@ -12,15 +12,14 @@
 #include "provider/err.h"
 #include "provider/keymgmt/key.h"
 #include "provider/pkey/decrypt.h"
+#include "provider/pkey/held.h"
 #include "provider/query.h"
 #include "provider/soft.h"
 
 #define NAME "RSA"
 
 struct asym {
-    struct prov_ctx *prov;
-    struct prov_key *key;       /* keeps the software key; NULL before init */
-    EVP_PKEY_CTX *pctx;         /* NULL before init */
+    struct prov_held h;
     bool by_token;              /* this operation is a token's decryption */
     bool reject;                /* implicitly; see decrypt.h */
 };
@@ -34,19 +33,11 @@ static OSSL_FUNC_asym_cipher_decrypt_init_fn asym_decrypt_init;
 static OSSL_FUNC_asym_cipher_decrypt_fn asym_decrypt;
 static OSSL_FUNC_asym_cipher_set_ctx_params_fn asym_set_ctx_params;
 static OSSL_FUNC_asym_cipher_settable_ctx_params_fn asym_settable;
-static OSSL_FUNC_asym_cipher_get_ctx_params_fn asym_get_ctx_params;
 static OSSL_FUNC_asym_cipher_gettable_ctx_params_fn asym_gettable;
 
 static void *asym_new(void *provctx)
 {
-    struct asym *a = OPENSSL_zalloc(sizeof(*a));
-
-    if (a == NULL) {
-        (void)prov_raise_bare(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
-        return NULL;
-    }
-    a->prov = provctx;
-    return a;
+    return prov_held_new(provctx, sizeof(struct asym));
 }
 
 static void asym_free(void *vctx)
@@ -56,43 +47,22 @@ static void asym_free(void *vctx)
     if (a == NULL) {
         return;
     }
-    EVP_PKEY_CTX_free(a->pctx);
-    prov_key_put(a->key);
+    prov_held_clear(&a->h);
     OPENSSL_free(a);
 }
 
 static void *asym_dup(void *vctx)
 {
     const struct asym *src = vctx;
-    struct asym *dst = OPENSSL_malloc(sizeof(*dst));
 
-    if (dst == NULL) {
-        (void)prov_raise_bare(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
-        return NULL;
-    }
-    *dst = *src;
-    dst->key = src->key != NULL ? prov_key_get(src->key) : NULL;
-    dst->pctx = src->pctx != NULL ? EVP_PKEY_CTX_dup(src->pctx) : NULL;
-    if (src->pctx != NULL && dst->pctx == NULL) {
-        asym_free(dst);
-        return NULL;
-    }
-    return dst;
+    return prov_held_dup(&src->h, sizeof(*src));
 }
 
-static int init(struct asym *a, struct prov_key *key, prov_soft_init_fn *how,
-                const OSSL_PARAM params[])
+static int begin(struct asym *a, struct prov_key *key,
+                 prov_soft_init_fn *how, const OSSL_PARAM params[])
 {
-    if (key == NULL || key->soft == NULL) {
-        return prov_raise_prov(PROV_R_NO_KEY_SET,
-                               "no key to encrypt or decrypt with");
-    }
-    prov_key_get(key);
-    prov_key_put(a->key);
-    a->key = key;
-    EVP_PKEY_CTX_free(a->pctx);
-    a->pctx = prov_soft_new(a->prov, key->soft, how, params);
-    return a->pctx != NULL;
+    return prov_held_begin(&a->h, key, how, params,
+                           "encrypt or decrypt with");
 }
 
 static int asym_encrypt_init(void *vctx, void *vkey,
@@ -101,14 +71,14 @@ static int asym_encrypt_init(void *vctx, void *vkey,
     struct asym *a = vctx;
 
     a->by_token = false;
-    return init(a, vkey, EVP_PKEY_encrypt_init_ex, params);
+    return begin(a, vkey, EVP_PKEY_encrypt_init_ex, params);
 }
 
 /* The default is the default provider's: on, where it knows of it. */
 static bool has_rejection(const struct asym *a)
 {
     const OSSL_PARAM *list =
-        prov_soft_settable(a->prov, a->pctx, PROV_SOFT_CIPHER, NAME);
+        prov_soft_settable(a->h.prov, a->h.pctx, PROV_SOFT_CIPHER, NAME);
 
     return list != NULL
            && OSSL_PARAM_locate_const(
@@ -137,7 +107,7 @@ static int set_rejection(struct asym *a, const OSSL_PARAM params[])
 
 static struct prov_decrypt token_decrypt(const struct asym *a)
 {
-    struct prov_decrypt d = { a->prov, a->key, a->pctx, a->reject };
+    struct prov_decrypt d = { a->h.prov, a->h.key, a->h.pctx, a->reject };
 
     return d;
 }
@@ -150,9 +120,9 @@ static int asym_decrypt_init(void *vctx, void *vkey,
 
     a->by_token = prov_key_is_on_token(vkey);
     if (!a->by_token) {
-        return init(a, vkey, EVP_PKEY_decrypt_init_ex, params);
+        return begin(a, vkey, EVP_PKEY_decrypt_init_ex, params);
     }
-    if (!init(a, vkey, EVP_PKEY_encrypt_init_ex, params)) {
+    if (!begin(a, vkey, EVP_PKEY_encrypt_init_ex, params)) {
         return 0;
     }
     a->reject = has_rejection(a);
@@ -165,7 +135,7 @@ static int asym_encrypt(void *vctx, unsigned char *out, size_t *outlen,
 {
     struct asym *a = vctx;
     size_t n = outsize;
-    int ok = EVP_PKEY_encrypt(a->pctx, out, &n, in, inlen);
+    int ok = EVP_PKEY_encrypt(a->h.pctx, out, &n, in, inlen);
 
     if (ok > 0) {
         *outlen = n;
@@ -189,29 +159,22 @@ static int asym_decrypt(void *vctx, unsigned char *out, size_t *outlen,
     if (a->by_token) {
         return prov_decrypt_on_token(&d, hsm_bytes_of(in, inlen), out, outlen);
     }
-    return EVP_PKEY_decrypt(a->pctx, out, outlen, in, inlen);
+    return EVP_PKEY_decrypt(a->h.pctx, out, outlen, in, inlen);
 }
 
 static int asym_set_ctx_params(void *vctx, const OSSL_PARAM params[])
 {
     struct asym *a = vctx;
 
-    return a != NULL && prov_soft_set(a->pctx, params)
+    return a != NULL && prov_soft_set(a->h.pctx, params)
            && set_rejection(a, params);
-}
-
-static int asym_get_ctx_params(void *vctx, OSSL_PARAM params[])
-{
-    const struct asym *a = vctx;
-
-    return a != NULL && prov_soft_get(a->pctx, params);
 }
 
 static const OSSL_PARAM *asym_gettable(void *vctx, void *provctx)
 {
     const struct asym *a = vctx;
 
-    return prov_soft_gettable(provctx, a != NULL ? a->pctx : NULL,
+    return prov_soft_gettable(provctx, a != NULL ? a->h.pctx : NULL,
                               PROV_SOFT_CIPHER, NAME);
 }
 
@@ -219,7 +182,7 @@ static const OSSL_PARAM *asym_settable(void *vctx, void *provctx)
 {
     const struct asym *a = vctx;
 
-    return prov_soft_settable(provctx, a != NULL ? a->pctx : NULL,
+    return prov_soft_settable(provctx, a != NULL ? a->h.pctx : NULL,
                               PROV_SOFT_CIPHER, NAME);
 }
 
@@ -235,7 +198,7 @@ static const OSSL_DISPATCH functions[] = {
     ENTRY(DECRYPT, asym_decrypt),
     ENTRY(SET_CTX_PARAMS, asym_set_ctx_params),
     ENTRY(SETTABLE_CTX_PARAMS, asym_settable),
-    ENTRY(GET_CTX_PARAMS, asym_get_ctx_params),
+    ENTRY(GET_CTX_PARAMS, prov_held_get_ctx_params),
     ENTRY(GETTABLE_CTX_PARAMS, asym_gettable),
     { 0, NULL }
 };

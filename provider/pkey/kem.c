@@ -14,6 +14,7 @@
 #include "provider/err.h"
 #include "provider/keymgmt/key.h"
 #include "provider/pkey/decrypt.h"
+#include "provider/pkey/held.h"
 #include "provider/query.h"
 #include "provider/soft.h"
 
@@ -24,9 +25,7 @@
 #define NO_KIND (-2)
 
 struct kem {
-    struct prov_ctx *prov;
-    struct prov_key *key;       /* keeps the software key; NULL before init */
-    EVP_PKEY_CTX *pctx;         /* NULL before init */
+    struct prov_held h;
     bool by_token;              /* this operation is a token's decapsulation */
 };
 
@@ -37,21 +36,12 @@ static OSSL_FUNC_kem_encapsulate_init_fn kem_encapsulate_init;
 static OSSL_FUNC_kem_encapsulate_fn kem_encapsulate;
 static OSSL_FUNC_kem_decapsulate_init_fn kem_decapsulate_init;
 static OSSL_FUNC_kem_decapsulate_fn kem_decapsulate;
-static OSSL_FUNC_kem_set_ctx_params_fn kem_set_ctx_params;
 static OSSL_FUNC_kem_settable_ctx_params_fn kem_settable;
-static OSSL_FUNC_kem_get_ctx_params_fn kem_get_ctx_params;
 static OSSL_FUNC_kem_gettable_ctx_params_fn kem_gettable;
 
 static void *kem_new(void *provctx)
 {
-    struct kem *k = OPENSSL_zalloc(sizeof(*k));
-
-    if (k == NULL) {
-        (void)prov_raise_bare(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
-        return NULL;
-    }
-    k->prov = provctx;
-    return k;
+    return prov_held_new(provctx, sizeof(struct kem));
 }
 
 static void kem_free(void *vctx)
@@ -61,43 +51,22 @@ static void kem_free(void *vctx)
     if (k == NULL) {
         return;
     }
-    EVP_PKEY_CTX_free(k->pctx);
-    prov_key_put(k->key);
+    prov_held_clear(&k->h);
     OPENSSL_free(k);
 }
 
 static void *kem_dup(void *vctx)
 {
     const struct kem *src = vctx;
-    struct kem *dst = OPENSSL_malloc(sizeof(*dst));
 
-    if (dst == NULL) {
-        (void)prov_raise_bare(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
-        return NULL;
-    }
-    *dst = *src;
-    dst->key = src->key != NULL ? prov_key_get(src->key) : NULL;
-    dst->pctx = src->pctx != NULL ? EVP_PKEY_CTX_dup(src->pctx) : NULL;
-    if (src->pctx != NULL && dst->pctx == NULL) {
-        kem_free(dst);
-        return NULL;
-    }
-    return dst;
+    return prov_held_dup(&src->h, sizeof(*src));
 }
 
-static int init(struct kem *k, struct prov_key *key, prov_soft_init_fn *how,
-                const OSSL_PARAM params[])
+static int begin(struct kem *k, struct prov_key *key,
+                 prov_soft_init_fn *how, const OSSL_PARAM params[])
 {
-    if (key == NULL || key->soft == NULL) {
-        return prov_raise_prov(PROV_R_NO_KEY_SET,
-                               "no key to encapsulate or decapsulate with");
-    }
-    prov_key_get(key);
-    prov_key_put(k->key);
-    k->key = key;
-    EVP_PKEY_CTX_free(k->pctx);
-    k->pctx = prov_soft_new(k->prov, key->soft, how, params);
-    return k->pctx != NULL;
+    return prov_held_begin(&k->h, key, how, params,
+                           "encapsulate or decapsulate with");
 }
 
 static int kem_encapsulate_init(void *vctx, void *vkey,
@@ -106,20 +75,20 @@ static int kem_encapsulate_init(void *vctx, void *vkey,
     struct kem *k = vctx;
 
     k->by_token = false;
-    return init(k, vkey, EVP_PKEY_encapsulate_init, params);
+    return begin(k, vkey, EVP_PKEY_encapsulate_init, params);
 }
 
 static int kem_decapsulate_init(void *vctx, void *vkey,
                                 const OSSL_PARAM params[])
 {
     struct kem *k = vctx;
-    struct prov_decrypt d = { .prov = k->prov, .key = vkey };
+    struct prov_decrypt d = { .prov = k->h.prov, .key = vkey };
 
     k->by_token = prov_key_is_on_token(vkey);
     if (!k->by_token) {
-        return init(k, vkey, EVP_PKEY_decapsulate_init, params);
+        return begin(k, vkey, EVP_PKEY_decapsulate_init, params);
     }
-    return init(k, vkey, EVP_PKEY_encapsulate_init, params)
+    return begin(k, vkey, EVP_PKEY_encapsulate_init, params)
            && prov_decrypt_may(&d);
 }
 
@@ -139,7 +108,7 @@ static int kem_encapsulate(void *vctx, unsigned char *out, size_t *outlen,
 {
     struct kem *k = vctx;
 
-    return explained(EVP_PKEY_encapsulate(k->pctx, out, outlen, secret,
+    return explained(EVP_PKEY_encapsulate(k->h.pctx, out, outlen, secret,
                                           secretlen));
 }
 
@@ -149,7 +118,7 @@ static int get_size(const struct kem *k, size_t *bytes)
 {
     size_t sealed = 0;
 
-    return explained(EVP_PKEY_encapsulate(k->pctx, NULL, &sealed, NULL,
+    return explained(EVP_PKEY_encapsulate(k->h.pctx, NULL, &sealed, NULL,
                                           bytes));
 }
 
@@ -162,9 +131,9 @@ static int by_token(const struct kem *k, struct hsm_bytes in,
         OSSL_PARAM_construct_int(OSSL_ASYM_CIPHER_PARAM_PAD_MODE, &padding),
         OSSL_PARAM_construct_end()
     };
-    struct prov_decrypt d = { .prov = k->prov, .key = k->key };
+    struct prov_decrypt d = { .prov = k->h.prov, .key = k->h.key };
 
-    d.shadow = prov_soft_new(k->prov, k->key->soft, EVP_PKEY_encrypt_init_ex,
+    d.shadow = prov_soft_new(d.prov, d.key->soft, EVP_PKEY_encrypt_init_ex,
                              raw);
     ok = d.shadow != NULL && prov_decrypt_on_token(&d, in, secret, len);
     EVP_PKEY_CTX_free(d.shadow);
@@ -215,29 +184,15 @@ static int kem_decapsulate(void *vctx, unsigned char *secret,
         return decapsulate_on_token(k, hsm_bytes_of(in, inlen), secret,
                                     secretlen);
     }
-    return explained(EVP_PKEY_decapsulate(k->pctx, secret, secretlen, in,
+    return explained(EVP_PKEY_decapsulate(k->h.pctx, secret, secretlen, in,
                                           inlen));
-}
-
-static int kem_set_ctx_params(void *vctx, const OSSL_PARAM params[])
-{
-    struct kem *k = vctx;
-
-    return k != NULL && prov_soft_set(k->pctx, params);
-}
-
-static int kem_get_ctx_params(void *vctx, OSSL_PARAM params[])
-{
-    const struct kem *k = vctx;
-
-    return k != NULL && prov_soft_get(k->pctx, params);
 }
 
 static const OSSL_PARAM *kem_gettable(void *vctx, void *provctx)
 {
     const struct kem *k = vctx;
 
-    return prov_soft_gettable(provctx, k != NULL ? k->pctx : NULL,
+    return prov_soft_gettable(provctx, k != NULL ? k->h.pctx : NULL,
                               PROV_SOFT_KEM, NAME);
 }
 
@@ -245,7 +200,7 @@ static const OSSL_PARAM *kem_settable(void *vctx, void *provctx)
 {
     const struct kem *k = vctx;
 
-    return prov_soft_settable(provctx, k != NULL ? k->pctx : NULL,
+    return prov_soft_settable(provctx, k != NULL ? k->h.pctx : NULL,
                               PROV_SOFT_KEM, NAME);
 }
 
@@ -259,9 +214,9 @@ static const OSSL_DISPATCH functions[] = {
     ENTRY(ENCAPSULATE, kem_encapsulate),
     ENTRY(DECAPSULATE_INIT, kem_decapsulate_init),
     ENTRY(DECAPSULATE, kem_decapsulate),
-    ENTRY(SET_CTX_PARAMS, kem_set_ctx_params),
+    ENTRY(SET_CTX_PARAMS, prov_held_set_ctx_params),
     ENTRY(SETTABLE_CTX_PARAMS, kem_settable),
-    ENTRY(GET_CTX_PARAMS, kem_get_ctx_params),
+    ENTRY(GET_CTX_PARAMS, prov_held_get_ctx_params),
     ENTRY(GETTABLE_CTX_PARAMS, kem_gettable),
     { 0, NULL }
 };

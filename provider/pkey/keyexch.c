@@ -18,6 +18,7 @@
 #include "provider/err.h"
 #include "provider/keymgmt/key.h"
 #include "provider/keymgmt/softkey.h"
+#include "provider/pkey/held.h"
 #include "provider/query.h"
 #include "provider/soft.h"
 #include "src/crypto/derive.h"
@@ -28,10 +29,8 @@
 #define SECRET_MAX 128
 
 struct kex {
-    struct prov_ctx *prov;
-    struct prov_key *key;       /* NULL before init */
+    struct prov_held h;
     struct prov_key *peer;      /* of a token key */
-    EVP_PKEY_CTX *pctx;         /* NULL before init */
 };
 
 static OSSL_FUNC_keyexch_newctx_fn kex_new;
@@ -40,21 +39,12 @@ static OSSL_FUNC_keyexch_dupctx_fn kex_dup;
 static OSSL_FUNC_keyexch_init_fn kex_init;
 static OSSL_FUNC_keyexch_set_peer_fn kex_set_peer;
 static OSSL_FUNC_keyexch_derive_fn kex_derive;
-static OSSL_FUNC_keyexch_set_ctx_params_fn kex_set_ctx_params;
 static OSSL_FUNC_keyexch_settable_ctx_params_fn kex_settable;
-static OSSL_FUNC_keyexch_get_ctx_params_fn kex_get_ctx_params;
 static OSSL_FUNC_keyexch_gettable_ctx_params_fn kex_gettable;
 
 static void *kex_new(void *provctx)
 {
-    struct kex *k = OPENSSL_zalloc(sizeof(*k));
-
-    if (k == NULL) {
-        (void)prov_raise_bare(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
-        return NULL;
-    }
-    k->prov = provctx;
-    return k;
+    return prov_held_new(provctx, sizeof(struct kex));
 }
 
 static void kex_free(void *vctx)
@@ -64,37 +54,20 @@ static void kex_free(void *vctx)
     if (k == NULL) {
         return;
     }
-    EVP_PKEY_CTX_free(k->pctx);
+    prov_held_clear(&k->h);
     prov_key_put(k->peer);
-    prov_key_put(k->key);
     OPENSSL_free(k);
 }
 
 static void *kex_dup(void *vctx)
 {
     const struct kex *src = vctx;
-    struct kex *dst = OPENSSL_malloc(sizeof(*dst));
+    struct kex *dst = prov_held_dup(&src->h, sizeof(*src));
 
-    if (dst == NULL) {
-        (void)prov_raise_bare(ERR_LIB_PROV, ERR_R_MALLOC_FAILURE);
-        return NULL;
-    }
-    *dst = *src;
-    dst->key = src->key != NULL ? prov_key_get(src->key) : NULL;
-    dst->peer = src->peer != NULL ? prov_key_get(src->peer) : NULL;
-    dst->pctx = src->pctx != NULL ? EVP_PKEY_CTX_dup(src->pctx) : NULL;
-    if (src->pctx != NULL && dst->pctx == NULL) {
-        kex_free(dst);
-        return NULL;
+    if (dst != NULL && dst->peer != NULL) {
+        prov_key_get(dst->peer);
     }
     return dst;
-}
-
-static int kex_set_ctx_params(void *vctx, const OSSL_PARAM params[])
-{
-    struct kex *k = vctx;
-
-    return k != NULL && prov_soft_set(k->pctx, params);
 }
 
 static int kex_init(void *vctx, void *vkey, const OSSL_PARAM params[])
@@ -102,22 +75,14 @@ static int kex_init(void *vctx, void *vkey, const OSSL_PARAM params[])
     struct kex *k = vctx;
     struct prov_key *key = vkey;
 
-    if (key == NULL || key->soft == NULL) {
-        return prov_raise_prov(PROV_R_NO_KEY_SET, "no key to derive with");
-    }
     if (prov_key_is_on_token(key) && !hsm_key_usage(key->token).derive) {
-        return prov_raise(k->prov, HSM_E_KEY_USE, "%s: the token does not "
+        return prov_raise(k->h.prov, HSM_E_KEY_USE, "%s: the token does not "
                           "permit this key to derive (CKA_DERIVE)",
                           hsm_key_name(key->token));
     }
-    prov_key_get(key);
-    prov_key_put(k->key);
-    k->key = key;
     prov_key_putp(&k->peer);
-    EVP_PKEY_CTX_free(k->pctx);
-    k->pctx = prov_soft_new(k->prov, key->soft, EVP_PKEY_derive_init_ex,
-                            params);
-    return k->pctx != NULL;
+    return prov_held_begin(&k->h, key, EVP_PKEY_derive_init_ex, params,
+                           "derive with");
 }
 
 /* A token may not check that the peer's point is on the curve: it is done
@@ -127,17 +92,17 @@ static int kex_set_peer(void *vctx, void *vpeer)
 {
     struct kex *k = vctx;
     struct prov_key *peer = vpeer;
-    bool on_token = prov_key_is_on_token(k->key);
+    bool on_token = prov_key_is_on_token(k->h.key);
 
-    if (k->pctx == NULL || peer == NULL || peer->soft == NULL) {
+    if (k->h.pctx == NULL || peer == NULL || peer->soft == NULL) {
         return prov_raise_prov(PROV_R_MISSING_KEY, "no peer's public key");
     }
     if (on_token
-        && !prov_softkey_check(k->prov, peer->soft,
+        && !prov_softkey_check(k->h.prov, peer->soft,
                                OSSL_KEYMGMT_SELECT_PUBLIC_KEY, true)) {
         return 0;
     }
-    if (EVP_PKEY_derive_set_peer_ex(k->pctx, peer->soft, false) <= 0) {
+    if (EVP_PKEY_derive_set_peer_ex(k->h.pctx, peer->soft, false) <= 0) {
         return 0;
     }
     if (on_token) {
@@ -174,7 +139,7 @@ static bool wants_cofactor(const struct kex *k)
         OSSL_PARAM_construct_end()
     };
 
-    return prov_soft_get(k->pctx, ask) && mode == 1;
+    return prov_soft_get(k->h.pctx, ask) && mode == 1;
 }
 
 /* point = cofactor · point. At infinity there is nothing to agree on. */
@@ -213,16 +178,16 @@ static int with_cofactor(const struct kex *k, unsigned char *point, size_t len)
     if (!wants_cofactor(k)) {
         return 1;
     }
-    if (EVP_PKEY_get_group_name(k->key->soft, name, sizeof(name), NULL) > 0) {
-        group = EC_GROUP_new_by_curve_name_ex(k->prov->libctx, NULL,
+    if (EVP_PKEY_get_group_name(k->h.key->soft, name, sizeof(name), NULL) > 0) {
+        group = EC_GROUP_new_by_curve_name_ex(k->h.prov->libctx, NULL,
                                               OBJ_txt2nid(name));
     }
     if (group == NULL) {
         return prov_raise_prov(PROV_R_INVALID_CURVE, "%s: the cofactor needs a "
-                               "named curve", hsm_key_name(k->key->token));
+                               "named curve", hsm_key_name(k->h.key->token));
     }
     ok = BN_is_one(EC_GROUP_get0_cofactor(group))
-         || multiply(k->prov->libctx, group, point, len);
+         || multiply(k->h.prov->libctx, group, point, len);
     EC_GROUP_free(group);
     return ok;
 }
@@ -232,27 +197,27 @@ static int derive_plain(const struct kex *k, unsigned char *whole,
                         size_t *len)
 {
     unsigned char point[1 + 2 * SECRET_MAX];
-    const struct hsm_curve *curve = hsm_key_public(k->key->token)->curve;
+    const struct hsm_curve *curve = hsm_key_public(k->h.key->token)->curve;
     size_t size = curve != NULL ? curve->field_bytes : 0;
     size_t n = size;
 
     if (size == 0 || size > SECRET_MAX) {
         return prov_raise_prov(PROV_R_INVALID_CURVE, "%s: key agreement needs "
-                               "a named curve", hsm_key_name(k->key->token));
+                               "a named curve", hsm_key_name(k->h.key->token));
     }
     if (k->peer == NULL || !uncompressed(k->peer->soft, size, point)) {
         return prov_raise_prov(PROV_R_MISSING_KEY, "no peer's public key");
     }
     if (!with_cofactor(k, point, 1 + 2 * size)
-        || !prov_result(k->prov,
-                        hsm_derive_ecdh(k->key->token, false,
+        || !prov_result(k->h.prov,
+                        hsm_derive_ecdh(k->h.key->token, false,
                                         hsm_bytes_of(point, 1 + 2 * size),
                                         whole, &n))) {
         return 0;
     }
     if (n != size) {
-        return prov_raise(k->prov, HSM_E_BAD_DATA, "the secret has %zu octets "
-                          "instead of %zu", n, size);
+        return prov_raise(k->h.prov, HSM_E_BAD_DATA, "the secret has %zu "
+                          "octets instead of %zu", n, size);
     }
     *len = size;
     return 1;
@@ -282,7 +247,7 @@ static int get_kdf(const struct kex *k, struct kdf *kdf)
     };
 
     memset(kdf, 0, sizeof(*kdf));
-    if (!prov_soft_get(k->pctx, ask)) {
+    if (!prov_soft_get(k->h.pctx, ask)) {
         return 0;
     }
     kdf->ukm = hsm_bytes_of(ukm, ukm != NULL ? ask[3].return_size : 0);
@@ -308,7 +273,7 @@ static int run_kdf(const struct kex *k, struct kdf *kdf, unsigned char *whole,
                                           kdf->ukm.len),
         OSSL_PARAM_construct_end()
     };
-    EVP_KDF *fetched = EVP_KDF_fetch(k->prov->libctx, kdf->name, NULL);
+    EVP_KDF *fetched = EVP_KDF_fetch(k->h.prov->libctx, kdf->name, NULL);
     EVP_KDF_CTX *ctx = fetched != NULL ? EVP_KDF_CTX_new(fetched) : NULL;
     int ok = ctx != NULL && EVP_KDF_derive(ctx, out, kdf->out_len, params) > 0;
 
@@ -354,9 +319,9 @@ static int kex_derive(void *vctx, unsigned char *secret, size_t *len,
 {
     struct kex *k = vctx;
     size_t n = room;
-    int ok = secret != NULL && prov_key_is_on_token(k->key)
+    int ok = secret != NULL && prov_key_is_on_token(k->h.key)
              ? derive_on_token(k, secret, &n)
-             : EVP_PKEY_derive(k->pctx, secret, &n);
+             : EVP_PKEY_derive(k->h.pctx, secret, &n);
 
     if (ok > 0) {
         *len = n;
@@ -364,18 +329,11 @@ static int kex_derive(void *vctx, unsigned char *secret, size_t *len,
     return ok;
 }
 
-static int kex_get_ctx_params(void *vctx, OSSL_PARAM params[])
-{
-    const struct kex *k = vctx;
-
-    return k != NULL && prov_soft_get(k->pctx, params);
-}
-
 static const OSSL_PARAM *kex_gettable(void *vctx, void *provctx)
 {
     const struct kex *k = vctx;
 
-    return prov_soft_gettable(provctx, k != NULL ? k->pctx : NULL,
+    return prov_soft_gettable(provctx, k != NULL ? k->h.pctx : NULL,
                               PROV_SOFT_KEYEXCH, NAME);
 }
 
@@ -383,7 +341,7 @@ static const OSSL_PARAM *kex_settable(void *vctx, void *provctx)
 {
     const struct kex *k = vctx;
 
-    return prov_soft_settable(provctx, k != NULL ? k->pctx : NULL,
+    return prov_soft_settable(provctx, k != NULL ? k->h.pctx : NULL,
                               PROV_SOFT_KEYEXCH, NAME);
 }
 
@@ -396,9 +354,9 @@ static const OSSL_DISPATCH functions[] = {
     ENTRY(INIT, kex_init),
     ENTRY(SET_PEER, kex_set_peer),
     ENTRY(DERIVE, kex_derive),
-    ENTRY(SET_CTX_PARAMS, kex_set_ctx_params),
+    ENTRY(SET_CTX_PARAMS, prov_held_set_ctx_params),
     ENTRY(SETTABLE_CTX_PARAMS, kex_settable),
-    ENTRY(GET_CTX_PARAMS, kex_get_ctx_params),
+    ENTRY(GET_CTX_PARAMS, prov_held_get_ctx_params),
     ENTRY(GETTABLE_CTX_PARAMS, kex_gettable),
     { 0, NULL }
 };
