@@ -284,7 +284,7 @@ static void *hold_pin(void *arg)
     hsm_autop(hsm_secret) s = hsm_secret_new(PIN, strlen(PIN));
 
     (void)arg;
-    atomic_store(&held, true);
+    atomic_store(&held, s != NULL);
     while (!atomic_load(&release)) {
         hsm_pause_ms(1);
     }
