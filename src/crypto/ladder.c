@@ -2,6 +2,7 @@
 #include "src/crypto/ladder.h"
 
 #include "src/base/log.h"
+#include "src/object/object.h"
 
 /* What is left out, in this order. The last of a token's own defaults are of no
  * harm: a public half is never used there, and a use that is not asked for is
@@ -45,6 +46,28 @@ static hsm_rc try_pair(struct hsm_session *s, CK_MECHANISM *mech,
                      &h[1]));
 }
 
+/* Who was refused and finds a key of that id, which was free before, has to do
+ * with a token that made it all the same: another would make both useless. */
+static hsm_rc check_none_made(struct hsm_session *s,
+                              const struct hsm_attrs *priv, hsm_rc refusal)
+{
+    hsm_auto(hsm_objects) objects = HSM_OBJECTS_INIT;
+    struct hsm_search search = { .cls = CKO_PRIVATE_KEY };
+
+    if (!hsm_attrs_get(priv, CKA_ID, &search.id)) {
+        return HSM_OK;
+    }
+    TRY(hsm_objects_look(s, &search, &objects));
+    if (objects.n > 0) {
+        return hsm_fail(HSM_E_BAD_DATA, refusal.at,
+                        "token \"%s\" says %s, but a private key with that "
+                        "CKA_ID is there now; delete it by the token's own "
+                        "tool", s->tok->id.label,
+                        hsm_ckr_row(refusal.rv)->name);
+    }
+    return HSM_OK;
+}
+
 hsm_rc hsm_ladder_generate(struct hsm_session *s, CK_MECHANISM *mech,
                            struct hsm_attrs *pub, struct hsm_attrs *priv,
                            CK_OBJECT_HANDLE h[2])
@@ -59,6 +82,7 @@ hsm_rc hsm_ladder_generate(struct hsm_session *s, CK_MECHANISM *mech,
             break;
         }
         if (leave_out(r, r->of_private ? priv : pub)) {
+            TRY(check_none_made(s, priv, rc));
             hsm_log(HSM_LOG_WARN, "token %s refuses the template of a key "
                     "(%s): it is made without %s", s->tok->id.label,
                     hsm_ckr_row(rc.rv)->name, r->name);

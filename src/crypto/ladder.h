@@ -15,7 +15,8 @@ bool hsm_ladder_is_refusal(hsm_rc rc);
  * C_GenerateKeyPair. Where the templates are refused: again without uses that
  * are false, then without those of the public half, which works in software.
  * What protects the key is never left out. What was, is logged. h: the public
- * half and the private one. The first refusal, when nothing helps.
+ * half and the private one. The first refusal, when nothing helps;
+ * HSM_E_BAD_DATA where a key is there in spite of a refusal.
  */
 HSM_CHECKED hsm_rc hsm_ladder_generate(struct hsm_session *s,
                                        CK_MECHANISM *mech,

@@ -238,6 +238,15 @@ openssl_refuses({ env => $fails->token->conf_env }, 'refused by the token',
 # With CKA_DERIVE, which nobody asked for; without; and without CKA_VERIFY.
 is($fails->calls('C_GenerateKeyPair'), 3,
    '… after tries without what nobody asked for');
+# Refused, it says, and made all the same: the next try would make a second.
+my $makes = P11::Count->new($token, fail => 'C_GenerateKeyPair!=0xd1');
+openssl_refuses({ env => $makes->token->conf_env }, 'refused, and made',
+    [qr/CKR_TEMPLATE_INCONSISTENT/, qr/is there now/, qr/delete it/],
+    @genpkey, qw(-algorithm EC -pkeyopt group:P-256),
+    options('pkcs11_token:tok', 'pkcs11_id:7e'));
+is($makes->calls('C_GenerateKeyPair'), 1, '… made once');
+$token->tool('--delete-object', '--type', $_, '--id', '7e')
+    for qw(privkey pubkey);
 for my $case (
     ['copyable', 'no', '0x171=x01'], ['copyable', 'no', '0x171@2=none'],
     ['allowed_mechanisms', 'CKM_ECDSA', '0x40000600=none'],
