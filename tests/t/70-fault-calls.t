@@ -41,6 +41,8 @@ my %own = (
     C_GenerateKeyPair => [0x13, 0x31, 0x32, 0xd1, 0xe2],
     C_DeriveKey => [0x63, 0x71], C_DestroyObject => [0xb5],
 );
+# A template and a PIN that were taken all the same.
+my %own_late = (C_GenerateKeyPair => 0xd1, C_Login => 0xa0);
 my @from_on = $ENV{P11_LONG} ? @every : (0x5, 0x30, 0x54, 0x82, 0xb3, 0x190);
 my @late = $ENV{P11_LONG} ? @every : (0x5, 0x30, 0xb3, 0x101);
 
@@ -92,10 +94,11 @@ sub cases_from_on {
 sub cases_late {
     my ($function, $n, @given) = @_;
     my @values = @given ? @given : @late;
-    # A refused template, with which it made the pair all the same.
-    push @values, 0xd1 if $function eq 'C_GenerateKeyPair' && !$ENV{P11_LONG};
+    push @values, $own_late{$function} // () if !$ENV{P11_LONG};
     return map { my $at = $_;
-                 map { sprintf 'lw:%s#%d!=%#x', $function, $at, $_ } @values
+                 map { my $stays = $function eq 'C_Login' && $refused{$_};
+                       sprintf 'lw%s:%s#%d!=%#x', $stays ? 'p' : '',
+                       $function, $at, $_ } @values
            } 1 .. ($n > 3 && !$ENV{P11_LONG} ? 3 : $n);
 }
 
