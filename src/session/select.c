@@ -26,23 +26,38 @@ struct misses {
     bool blank;                 /* a token is there that is not initialised */
 };
 
+/* Not the module's failure but the process's: any module has it. */
+static bool is_for_all(const struct misses *m)
+{
+    return m->rc.rv == HSM_E_NO_DEFAULT;
+}
+
+/* What went wrong, and what to do about it, unless the words tell that. */
 static void note_failure(struct misses *m, const struct hsm_library *lib,
                          hsm_rc rc)
 {
+    const struct hsm_ckr *row = hsm_ckr_row(rc.rv);
     const char *words = hsm_detail();
+    const char *advice = strstr(words, "; ") == NULL ? row->advice : NULL;
     hsm_rc written;
 
-    hsm_log(HSM_LOG_INFO, "module %s: %s: %s %s", lib->name, rc.at,
-            hsm_ckr_row(rc.rv)->name, words);
+    hsm_log(HSM_LOG_INFO, "module %s: %s: %s %s", lib->name, rc.at, row->name,
+            words);
     m->rc = rc;
     m->n_failed++;
+    if (is_for_all(m)) {
+        hsm_buf_clear(&m->failed);
+    }
     if (words[0] != '\0') {
         written = hsm_buf_printf(&m->failed, "%s%s",
                                  m->failed.len > 0 ? "; " : "", words);
     } else {
         written = hsm_buf_printf(&m->failed, "%smodule \"%s\": %s says %s",
                                  m->failed.len > 0 ? "; " : "", lib->name,
-                                 rc.at, hsm_ckr_row(rc.rv)->name);
+                                 rc.at, row->name);
+    }
+    if (hsm_ok(written) && advice != NULL) {
+        written = hsm_buf_printf(&m->failed, "; %s", advice);
     }
     (void)written;              /* fewer words when memory is short */
 }
@@ -194,14 +209,20 @@ static hsm_rc nothing_found(const struct misses *m, const struct hsm_uri *uri,
                         "no configured module has the module-name or "
                         "module-path of %s", hsm_uri_for_people(uri));
     }
-    if (m->n_failed == n_used && n_used == 1 && seen[0] == '\0') {
+    if (is_for_all(m)
+        || (m->n_failed == n_used && n_used == 1 && seen[0] == '\0')) {
         return hsm_fail(m->rc.rv, m->rc.at, "%s", failed);
+    }
+    if (seen[0] == '\0') {
+        seen = m->blank ? "one that is not initialised yet (do so by its own "
+            "tool, or pkcs11-tool --init-token)"
+            : failed[0] != '\0' ? "none"
+            : "none; put one in, or start its server, and see what \"pkcs11-"
+            "tool --list-slots\" finds";
     }
     return hsm_fail(HSM_E_NO_TOKEN, "C_GetSlotList",
                     "no token matches %s; tokens here: %s%s%s",
-                    hsm_uri_for_people(uri), seen[0] != '\0' ? seen
-                    : m->blank ? "one that is not initialised yet (do so by "
-                    "its own tool, or pkcs11-tool --init-token)" : "none",
+                    hsm_uri_for_people(uri), seen,
                     failed[0] != '\0' ? "; " : "", failed);
 }
 
@@ -229,7 +250,8 @@ static size_t ask_all(struct hsm_context *ctx, const struct modules *all,
         if (!hsm_ok(one)) {
             note_failure(m, all->libs[i], one);
         }
-        if (out->n > 0 && hsm_uri_names_one_token(uri)) {
+        if (is_for_all(m)
+            || (out->n > 0 && hsm_uri_names_one_token(uri))) {
             break;
         }
     }
@@ -300,6 +322,7 @@ static void clear_misses(struct misses *m)
 {
     hsm_buf_clear(&m->failed);
     hsm_buf_clear(&m->seen);
+    m->rc = HSM_OK;
     m->n_failed = 0;
     m->starts = 0;
 }

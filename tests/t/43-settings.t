@@ -287,7 +287,7 @@ ok_run(with('pkcs11-module-max-sessions' => 1), 'one session for 8 threads',
 SKIP: {
     my ($known) = grep { slurp($_) =~ /softhsm/ }
         glob '/usr/share/p11-kit/modules/*.module /etc/pkcs11/modules/*.module';
-    skip('p11-kit does not know of SoftHSM', 5) if !defined $known;
+    skip('p11-kit does not know of SoftHSM', 7) if !defined $known;
     my %bare = %{ $token->bare_env };
     delete $bare{PKCS11_PROVIDER_MODULE};
     my %none = (env => \%bare, providers => [qw(default pkcs11)]);
@@ -302,6 +302,10 @@ SKIP: {
                scratch() . '/none.sig', $data);
     openssl_refuses(\%none, '… and fails with one error', qr/tokens here/,
                     @load, 'pkcs11:token=nowhere;object=key');
+    $none{env} = { %bare, SOFTHSM2_CONF => scratch() . '/nonexistent' };
+    openssl_refuses(\%none, '… what a module says is told, and what to do',
+        [qr/:no such token:/, qr/"softhsm2": C_Initialize says CKR_GENERAL_/,
+         qr/; see the module's own log; may this user read/], @load, $uri);
     my $own = with('pkcs11-module-path' => undef);
     ok_openssl($own, 'a PIN alone is for all that p11-kit knows', @load, $uri);
 }
