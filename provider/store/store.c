@@ -75,11 +75,20 @@ static unsigned int wanted(const struct prov_store *s)
     return hsm_uri_want(s->uri) & kinds_expected(s->expect);
 }
 
-/* The URI names other kinds of objects than the ones expected. */
-static bool is_pointless(const struct prov_store *s)
+/* The URI's type= names other kinds of objects than the ones expected. */
+static bool is_contradiction(const struct prov_store *s)
 {
     return s->uri != NULL && (hsm_uri_want(s->uri) & KINDS) != 0
            && wanted(s) == 0;
+}
+
+/* That is no failure of a search, nor where what is expected, a revocation
+ * list for example, is never here. */
+static bool is_pointless(const struct prov_store *s)
+{
+    return is_contradiction(s)
+           && (s->source.find.kind != PROV_FIND_ALL
+               || kinds_expected(s->expect) == 0);
 }
 
 static OSSL_FUNC_store_close_fn store_close;
@@ -178,6 +187,38 @@ static hsm_rc check_uri(struct prov_store *s)
     return HSM_OK;
 }
 
+static const char *kind_name(unsigned int kinds)
+{
+    return kinds == HSM_WANT_PRIVATE ? "private keys"
+        : kinds == HSM_WANT_PUBLIC ? "public keys" : "certificates";
+}
+
+/*
+ * A public key is looked for all the same, and that it is not there is the
+ * better reason: OpenSSL's command, from 3.2 on, expects a private key when it
+ * got no public one, and shows only what is wrong then.
+ */
+static hsm_rc contradict(const struct prov_store *s, struct hsm_context *hsm)
+{
+    unsigned int want = hsm_uri_want(s->uri) & KINDS;
+
+    if (want == HSM_WANT_PUBLIC && s->expect == OSSL_STORE_INFO_PKEY) {
+        struct hsm_items items = HSM_ITEMS_INIT;
+        struct hsm_cred cred = { .uri = s->uri };
+        hsm_rc rc;
+
+        ERR_set_mark();
+        rc = hsm_load(hsm, s->uri, want, &cred, &items);
+        ERR_pop_to_mark();
+        hsm_items_clear(&items);
+        TRY(rc);
+    }
+    return hsm_fail(HSM_E_URI, "OSSL_STORE_expect", "%s names %s by type=, "
+                    "and only %s are expected here; leave type= out, or "
+                    "correct it", hsm_uri_for_people(s->uri), kind_name(want),
+                    kind_name(kinds_expected(s->expect)));
+}
+
 static hsm_rc check_once(struct prov_store *s)
 {
     if (s->checked) {
@@ -200,6 +241,9 @@ static hsm_rc next_item(struct prov_store *s, struct hsm_context *hsm,
     struct hsm_cred cred = { .uri = s->uri };
     hsm_rc rc;
 
+    if (is_contradiction(s)) {
+        return contradict(s, hsm);
+    }
     if ((wanted(s) & HSM_WANT_PRIVATE) != 0) {
         prov_prompt_cred(prompt, &cred);
     }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "src/object/load.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "src/object/load_private.h"
+#include "src/object/near.h"
 #include "src/session/run.h"
 #include "src/session/select.h"
 
@@ -13,6 +13,8 @@
  * a URI that is cut off is of no use. */
 #define NAMED_MAX 5u
 #define NAMED_BYTES_MAX 700u
+/* Among how many objects the near misses are looked for: a call for each. */
+#define NEAR_MAX 64u
 
 static void clear_item(struct hsm_item *item)
 {
@@ -243,19 +245,24 @@ static hsm_rc look_at(struct hsm_load *l, struct hsm_token *tok, bool login)
     return rc.rv == HSM_E_NO_KEY ? HSM_OK : rc;
 }
 
-/* hsm_run_fn: names some private keys of the token, for an error. */
+/* Among what a near miss is looked for. */
+static CK_OBJECT_CLASS near_class(const struct hsm_load *l)
+{
+    return l->want == HSM_WANT_CERT ? CKO_CERTIFICATE
+        : l->logged_in && l->want != HSM_WANT_PUBLIC ? CKO_PRIVATE_KEY
+        : CKO_PUBLIC_KEY;
+}
+
+/* hsm_run_fn: names what comes nearest on the token, for an error. */
 static hsm_rc name_keys(struct hsm_session *s, void *arg)
 {
     struct hsm_load *l = arg;
     hsm_auto(hsm_objects) objects = HSM_OBJECTS_INIT;
-    struct hsm_search search = {
-        .cls = l->want == HSM_WANT_CERT ? CKO_CERTIFICATE
-            : l->logged_in ? CKO_PRIVATE_KEY : CKO_PUBLIC_KEY,
-        .limit = NAMED_MAX,
-    };
+    struct hsm_search search = { .cls = near_class(l), .limit = NEAR_MAX };
 
     TRY(hsm_objects_look(s, &search, &objects));
-    for (size_t i = 0; i < objects.n; i++) {
+    hsm_near_sort(l->uri, &objects);
+    for (size_t i = 0; i < objects.n && i < NAMED_MAX; i++) {
         struct hsm_item *item = add_item(l->out, HSM_WANT_DATA);
 
         if (item == NULL) {
@@ -283,27 +290,44 @@ static void list_items(const struct hsm_items *items, struct hsm_buf *text)
     }
 }
 
-/* "id=1" is the character 1; most who write it mean the byte. */
-static const char *id_hint(const struct hsm_uri *uri)
+/* Nothing comes near because nothing is there. */
+static void say_none(const struct hsm_load *l, struct hsm_buf *text)
 {
-    struct hsm_bytes id;
+    CK_OBJECT_CLASS cls = near_class(l);
+    hsm_rc rc = hsm_buf_printf(text, "; there is no %s on it%s",
+                               cls == CKO_CERTIFICATE ? "certificate"
+                               : cls == CKO_PRIVATE_KEY ? "private key"
+                               : "public key",
+                               l->logged_in || cls == CKO_CERTIFICATE
+                               ? "; store one, or name another token"
+                               : " that is seen without a login");
 
-    if (!hsm_uri_id(uri, &id) || id.len == 0 || id.len > 40) {
-        return "";
+    (void)rc;                   /* fewer words when memory is short */
+}
+
+/* What is near, or that there is nothing, where that can be found out. */
+static void list_near(struct hsm_load *l, struct hsm_token *tok,
+                      struct hsm_buf *text)
+{
+    hsm_auto(hsm_items) near = HSM_ITEMS_INIT;
+    struct hsm_items *out = l->out;
+    const struct hsm_run run = { .ctx = l->ctx, .tok = tok, .kind = HSM_RO };
+    hsm_rc rc;
+
+    l->out = &near;
+    rc = hsm_run(&run, name_keys, l);
+    l->out = out;
+    if (near.n > 0) {
+        rc = hsm_buf_printf(text, "; there is");
+        list_items(&near, text);
+    } else if (hsm_ok(rc)) {
+        say_none(l, text);
     }
-    for (size_t i = 0; i < id.len; i++) {
-        if (!isxdigit(id.p[i])) {
-            return "";
-        }
-    }
-    return "; id= takes bytes as %XX: the byte 1 is id=%01";
 }
 
 static hsm_rc no_such(struct hsm_load *l, const struct hsm_tokens *tokens)
 {
-    hsm_auto(hsm_items) near = HSM_ITEMS_INIT;
     hsm_auto(hsm_buf) text = HSM_BUF_INIT;
-    struct hsm_items *out = l->out;
 
     if (l->n_broken > 0 && (l->want & HSM_WANT_CERT) != 0) {
         return hsm_fail(HSM_E_BAD_DATA, "C_GetAttributeValue",
@@ -311,26 +335,18 @@ static hsm_rc no_such(struct hsm_load *l, const struct hsm_tokens *tokens)
                         "certificate; store it anew",
                         hsm_uri_for_people(l->uri), tokens->tok[0]->id.label);
     }
-    l->out = &near;
     if (tokens->n == 1) {
-        const struct hsm_run run = {
-            .ctx = l->ctx, .tok = tokens->tok[0], .kind = HSM_RO,
-        };
-        hsm_rc rc = hsm_run(&run, name_keys, l);
-
-        (void)rc;               /* then there is nothing to name */
+        list_near(l, tokens->tok[0], &text);
     }
-    l->out = out;
-    list_items(&near, &text);
+    hsm_near_id_hint(l->uri, &text);
     return hsm_fail(HSM_E_NO_KEY, "C_FindObjects",
-                    "no %s matches %s on token \"%s\"%s%s%s%s",
+                    "no %s matches %s on token \"%s\"%s%s",
                     l->want == HSM_WANT_PRIVATE ? "private key"
                     : l->want == HSM_WANT_PUBLIC ? "public key"
                     : l->want == HSM_WANT_CERT ? "certificate" : "object",
                     hsm_uri_for_people(l->uri), tokens->tok[0]->id.label,
                     tokens->n > 1 ? " (and others)" : "",
-                    near.n > 0 ? "; there is " : "",
-                    near.n > 0 ? (const char *)text.p : "", id_hint(l->uri));
+                    text.len > 0 ? (const char *)text.p : "");
 }
 
 static hsm_rc name_one_token(const struct hsm_tokens *tokens,

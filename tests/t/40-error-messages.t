@@ -103,8 +103,18 @@ my @near = $miss->{entry} =~ /(pkcs11:\S*object=key;type=private)/g;
 is(scalar @near, 1, '… the key that is there is named');
 ok_openssl(\%how, '… by a URI that can be used as it is',
     'pkey', '-noout', '-in', $near[0] // 'none');
-load_refuses(\%how, 'id=1 is not the byte 1',
-    [qr/:no such object:/, qr/id=%01/], $token->uri(id => '1'));
+my $digits = load_refuses(\%how, 'id=1 is not the byte 1',
+    [qr/:no such object:/, qr/; id= takes bytes as %XX: id=%01$/],
+    $token->uri(id => '1'));
+like($digits->{entry}, qr/there is pkcs11:\S*;id=%01;/,
+     '… and the key that is meant comes first');
+openssl_fails(\%how, 'id=02fF is two bytes', qr/: id=%02%FF$/m, 'pkey',
+    '-noout', '-in', $token->uri(id => '02fF'));
+for my $id ('123', '0g', 'key', '%01%02%03') {
+    my $other = openssl_fails(\%how, "id=$id is no slip", qr/no such object/,
+        'pkey', '-noout', '-in', $token->uri(id => $id));
+    unlike($other->{err}, qr/takes bytes/, '… and nothing is said of it');
+}
 ok_openssl(\%how, '… but id=%01 is', 'pkey', '-noout', '-in',
     $token->uri(id => '%01'));
 load_refuses(\%how, 'other objects than keys',
@@ -113,6 +123,25 @@ load_refuses(\%how, 'other objects than keys',
 openssl_refuses(\%how, 'no such certificate',
     [qr/:no such object:/, qr/no certificate matches/],
     'x509', '-noout', '-in', $token->uri(object => 'key'));
+
+# type= against what is expected
+load_refuses(\%how, 'a public key where a private one is expected',
+    [qr/:bad pkcs11: URI:/, qr/;type=public names public keys by type=/,
+     qr/only private keys are expected/, qr/leave type= out/],
+    $token->uri(object => 'key', type => 'public'));
+load_refuses(\%how, 'a public key that is not there, either',
+    [qr/:no such object:/, qr/no public key matches/, qr/object=key;/],
+    $token->uri(object => 'kex', type => 'public'));
+load_refuses(\%how, 'a certificate where a private key is expected',
+    [qr/:bad pkcs11: URI:/, qr/names certificates/],
+    $token->uri(object => 'key', type => 'cert'));
+openssl_refuses(\%how, 'a private key where a certificate is expected',
+    [qr/:bad pkcs11: URI:/, qr/names private keys/,
+     qr/only certificates are expected/],
+    'x509', '-noout', '-in', $token->uri(object => 'key', type => 'private'));
+ok_openssl(\%how, 'a private key where a public one is expected', 'pkey',
+    '-pubin', '-noout', '-in', $token->uri(object => 'key',
+                                           type => 'private'));
 
 my $twins = load_refuses(\%how, 'two keys match',
     [qr/:several match:/, qr/2 private keys match/, qr/add id=/],
@@ -156,6 +185,15 @@ my $broken = P11::Count->new($token, fail => 'C_Initialize=0x5');
 load_refuses({ env => $broken->token->conf_env(file => 'broken.cnf') },
     'a module that does not start',
     [qr/C_Initialize/, qr/CKR_GENERAL_ERROR/, qr/count-/]);
+
+# Beside another one that works
+load_refuses({ env => { %{ $broken->token->env }, %{ $token->conf_env(
+        file => 'beside.cnf', also => [$broken->token]) } } },
+    'one of two modules does not start',
+    [qr/:no such token:/, qr/tokens here: .*"tok"/,
+     qr/; module "\S*count-\S*": C_Initialize says CKR_GENERAL_ERROR; /,
+     qr/; see the module's own log; may this user read/],
+    'pkcs11:token=other;object=key');
 
 SKIP: {
     skip('not root, so there is no other user', 2) if $> != 0;
@@ -208,6 +246,12 @@ for my $case (
          qr/pkcs11-module-load-default/]);
     is($count->calls('C_Login'), 0, '… and no PIN is sent');
 }
+my $second = P11::Count->new($token, own => 1);
+load_refuses({ env => { %{ $second->token->env }, %{ $token->conf_env(
+        providers => [qw(base null pkcs11)], also => [$second->token],
+        file => 'null2.cnf') } } },
+    'no default provider, for two modules',
+    [qr/:no default provider:/, qr/activate the default provider/]);
 ok_openssl({ env => $token->conf_env(providers => [qw(base pkcs11)],
                                      file => 'base.cnf') },
     'without "default" it works otherwise', 'pkey', '-noout', '-in', $uri);
@@ -292,6 +336,7 @@ ok_openssl(\%how, 'and a sound request makes one', @generate, '-pkeyopt',
 is(objects(), $before + 2, '… pair, in the token');
 
 errors_are_on_page(some => $> != 0 || !have('setpriv'),
-                   apart => ['two public keys match']);
+                   apart => ['two public keys match',
+                             'no default provider, for two modules']);
 
 done_testing();

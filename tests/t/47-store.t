@@ -240,13 +240,33 @@ $calls = $counted->during(sub {
 cmp_ok($calls->{C_GetAttributeValue}, '<=', 6,
        '… comes before others are read') or diag(P11::Count::text($calls));
 
+# What comes near is named first, among many, for not much more than a call for
+# each of them.
+my $near;
+$calls = $counted->during(sub {
+    $near = openssl_refuses(\%many, 'many: a slip in a label',
+        qr/no private key matches/, 'pkey', '-noout', '-in',
+        'pkcs11:token=many;object=Many%2037;type=private');
+});
+is(($near->{entry} =~ /; there is pkcs11:\S*;object=([^;]*);/)[0],
+   'many%2037', '… the one that is meant comes first');
+is(scalar(() = $near->{entry} =~ /;object=many%20/g), 5, '… of five');
+cmp_ok($calls->{C_GetAttributeValue}, '<=', 2 * $n_private + 10,
+       '… for so many calls') or diag(P11::Count::text($calls));
+
 # Where nothing is, or it fails on the way
 
 my $empty = P11::Token->make('SoftHSM', label => 'empty');
-for my $type ('', ';type=cert', ';type=private') {
-    refused({ env => $empty->conf_env }, "an empty token$type",
-            [qr/no \S+( key)? matches/], 'storeutl', '-noout',
-            "pkcs11:token=empty$type");
+for my $case (
+    ['', qr/no object matches .*; there is no private key on it; store one/],
+    [';type=cert', qr/no certificate matches .*; there is no certificate on it/],
+    [';type=private', qr/no private key .*; there is no private key on it/],
+    [';type=public', qr/no public key .*; there is no public key on it/],
+    [';object=x', qr/no object matches .*; there is no private key on it/],
+) {
+    my ($which, $words) = @$case;
+    openssl_refuses({ env => $empty->conf_env }, "an empty token$which",
+                    $words, 'storeutl', '-noout', "pkcs11:token=empty$which");
 }
 my $lies = P11::Count->new($many, lie => '0x100=x03000000');
 openssl_fails({ env => $lies->token->conf_env }, 'keys of no known kind',
