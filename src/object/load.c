@@ -319,6 +319,7 @@ static void list_near(struct hsm_load *l, struct hsm_token *tok,
     l->out = out;
     if (near.n > 0) {
         rc = hsm_buf_printf(text, "; there is");
+        (void)rc;               /* fewer words when memory is short */
         list_items(&near, text);
     } else if (hsm_ok(rc)) {
         say_none(l, text);

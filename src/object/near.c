@@ -22,8 +22,8 @@ static unsigned int likeness(struct hsm_bytes a, struct hsm_bytes b)
     while (head < least && tolower(a.p[head]) == tolower(b.p[head])) {
         head++;
     }
-    while (tail < least - head
-           && tolower(a.p[a.len - 1 - tail]) == tolower(b.p[b.len - 1 - tail])) {
+    while (tail < least - head && tolower(a.p[a.len - 1 - tail])
+                                  == tolower(b.p[b.len - 1 - tail])) {
         tail++;
     }
     return (unsigned int)(200 * (head + tail) / (a.len + b.len));
