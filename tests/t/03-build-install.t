@@ -76,5 +76,10 @@ openssl_fails(\%how, 'OpenSSL finds it no more', qr/unable to load provider/,
               @list);
 ok_run('uninstalled where there is nothing', make('uninstall', $root));
 is_deeply(files(), [sort @others], 'others stay');
+unlink "$root$docdir/local.txt";
+ok_run('installed where no document is', make('install', $root));
+ok(-d "$root$docdir", '… there is a folder of documents');
+ok_run('uninstalled from there', make('uninstall', $root));
+ok(!-e "$root$docdir", '… which goes');
 
 done_testing();

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: Apache-2.0
-# The examples of provider-pkcs11(7), as they are printed, on a token.
+# The examples of provider-pkcs11(7) and of the README, as they are printed, on a
+# token.
 use strict;
 use warnings;
 
@@ -43,5 +44,50 @@ my $keys = run_in(\%how, 'openssl', 'storeutl', qw(-provider default -provider
     pkcs11 -keys -noout), $token->uri . "?pin-source=file:$pin_file");
 like($keys->{out}, qr/^Total found: 2$/m, 'two keys have been made there');
 unlike(slurp(scratch() . '/web.key'), qr/PRIVATE KEY/, 'none in a file');
+
+# ---- the README's five commands: the PIN, which they ask for, is in the URI
+
+my ($listing) = slurp(top() . '/README.md')
+    =~ /^## Five commands to try\n(.*?)^## /ms;
+my ($code) = $listing =~ /^(    P=.*?)^(?=\S)/ms;
+$code =~ s/^    //mg;
+$code =~ s{file:/path}{file:$pin_file};
+is($code =~ s{('pkcs11:token=tok(?:;object=web;type=private)?)'}
+             {$1?pin-source=file:$pin_file'}g, 2, 'two of them ask for a PIN');
+my ($settings, @acts) = split /^# .*\n/m, $code;
+is(scalar @acts, 5, 'the README has five acts');
+$how{dir} = scratch('readme');
+spew("$how{dir}/README.md", slurp(top() . '/README.md'));
+# On the token are two pairs by now, of the examples above; one of them is
+# called web, which is the name that the README takes.
+is($token->tool('--delete-object', '--label', 'web', '--type', $_)->{status},
+   0, "the other key \"web\" goes: $_") for qw(privkey pubkey);
+my @expect = (
+    ['is listed', qr/^Total found: 2$/m],
+    ['is made'],
+    ['has a certificate'],
+    ['signs', qr/^Verified OK$/m],
+);
+for my $i (0 .. $#expect) {
+    my ($name, $words) = @{ $expect[$i] };
+    my $result = ok_run(\%how, "README: a key $name", 'sh', '-euc',
+                        $settings . $acts[$i]);
+    like($result->{out}, $words, '… and prints that') if defined $words;
+}
+like(slurp("$how{dir}/key.pem"), qr/^-----BEGIN PKCS#11 PROVIDER URI/,
+     'README: key.pem is a reference');
+my $port = free_port();
+is($acts[4] =~ s/-accept 4433/-accept 127.0.0.1:$port -naccept 1/, 1,
+   'README: it serves, on a port');
+my $server = start_server(\%how, 'readme', 'sh', '-euc',
+                          $settings . 'exec ' . $acts[4]);
+ok(wait_for(20, sub { -e $server->{out}
+                        && slurp($server->{out}) =~ /^ACCEPT/m }), '… is up')
+    or diag(slurp($server->{err}));
+my $answer = ok_run({ stdin => "GET / HTTP/1.0\r\n\r\n", dir => $how{dir} },
+    '… and anybody connects', qw(openssl s_client -ign_eof -verify_return_error
+    -CAfile cert.pem -connect), "127.0.0.1:$port");
+like($answer->{out}, qr/HTTP\/1\.0 200 /, '… and gets a page');
+is(stop_server($server, 0), 0, '… after which it ends');
 
 done_testing();
