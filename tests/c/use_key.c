@@ -333,6 +333,7 @@ static const struct {
     { "peek", step_peek },      /* =URI: the first that is there */
     { "refused", step_refused },    /* =URI, =FILE: cannot be loaded */
     { "answer", step_answer },  /* =PIN, to every question; prints "asked" */
+    { "answers", step_answers },    /* =FILE: as "answer", what it has */
     { "hold", step_hold },      /* =FILE: no answers while it is there */
     { "stall", step_stall },    /* who is asked waits from here on */
     { "asked", step_asked },    /* =N threads wait now */

@@ -7,6 +7,7 @@
 #ifndef TESTS_USE_KEY_H
 #define TESTS_USE_KEY_H
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -59,6 +60,16 @@ static EVP_PKEY *public_of(const EVP_PKEY *own)
     return public;
 }
 
+/* What the file has goes nowhere but there. */
+static int answer_from(const char *path, char *buf, int size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, buf, (size_t)size) : -1;
+
+    close(fd);
+    return (int)n;
+}
+
 static int answer(char *buf, int size, int rwflag, void *arg)
 {
     const struct worker *w = arg;
@@ -71,6 +82,9 @@ static int answer(char *buf, int size, int rwflag, void *arg)
         usleep(2000);
     }
     wait_while_stalled();
+    if (w->answers != NULL) {
+        return answer_from(w->answers, buf, size);
+    }
     if (len == 0 || len > (size_t)size) {
         return -1;
     }
@@ -173,6 +187,13 @@ static bool step_refused(struct worker *w, const struct step *s)
 static bool step_answer(struct worker *w, const struct step *s)
 {
     w->answer = s->arg;
+    w->answers = NULL;
+    return true;
+}
+
+static bool step_answers(struct worker *w, const struct step *s)
+{
+    w->answers = s->arg;
     return true;
 }
 

@@ -36,6 +36,7 @@ struct worker {
     EVP_PKEY_CTX *decrypting;   /* with the first key; NULL: nothing is */
     long resident_kib;
     const char *answer;         /* to who asks for a PIN; NULL: none */
+    const char *answers;        /* a file that has it; or NULL */
     const char *hold;           /* but not while there is this file; or NULL */
 };
 

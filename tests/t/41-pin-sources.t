@@ -7,6 +7,7 @@ use warnings;
 use MIME::Base64;
 use Test::More;
 use P11::Count;
+use P11::PinSources;
 use P11::Test;
 use P11::Token;
 
@@ -20,59 +21,35 @@ my $dir = scratch();
 my $wrong_file = spew("$dir/wrong", "wrong\n");
 my $crlf = spew("$dir/crlf", "$pin\r\n");
 
-# A source: what the URI's query is, the setting, and more of run_in's how or
-# of the command line.
+# A source as P11::PinSources has it, and more of the command line.
 sub how_of {
     my ($token, $case) = @_;
-    return { env => { %{ $token->conf_env(file => 'source.cnf', settings =>
-                 { 'pkcs11-module-token-pin' => $case->{setting} }) },
-                      %{ $case->{env} // {} } },
+    return { env => source_env($token, $case),
              $case->{as} ? (as => $case->{as}) : () };
 }
 
 sub load_arguments {
     my ($case) = @_;
-    my $query = defined $case->{uri} ? "?$case->{uri}" : '';
+    my $query = defined $case->{query} ? "?$case->{query}" : '';
     return ('pkey', '-noout', '-in', "$uri$query", @{ $case->{more} // [] });
 }
-
-# With descriptor 3 on a file.
-sub fd3 {
-    my ($path) = @_;
-    return ['sh', '-c', 'exec "$@" 3<"$0"', $path];
-}
-
-my $wrong = { 'pin-value' => 'wrong' };
 
 # Sources that work
 
 for my $case (
-    { name => 'pin-value', uri => "pin-value=$pin" },
-    { name => 'pin-value, escaped', uri => 'pin-value=%47eheim%2D4711' },
-    { name => 'pin-source file:/', uri => "pin-source=file:$file" },
-    { name => 'pin-source file:///', uri => "pin-source=file://$file" },
-    { name => 'pin-source, a bare path', uri => "pin-source=$file" },
-    { name => 'pin-source, CR and LF', uri => "pin-source=file:$crlf" },
-    { name => 'pin-source env:', uri => 'pin-source=env:MY_PIN',
-      env => { MY_PIN => $pin } },
-    { name => 'pin-source fd:', uri => 'pin-source=fd:3', as => fd3($file) },
-    { name => 'pin-source credential:', uri => 'pin-source=credential:pin',
-      env => { CREDENTIALS_DIRECTORY => $token->dir } },
-    { name => 'setting: the PIN', setting => $pin },
-    { name => 'setting: file:', setting => "file:$file" },
-    { name => 'setting: env:', setting => 'env:MY_PIN',
-      env => { MY_PIN => $pin } },
-    { name => 'setting: fd:', setting => 'fd:3', as => fd3($file) },
-    { name => 'setting: credential:', setting => 'credential:pin',
-      env => { CREDENTIALS_DIRECTORY => $token->dir } },
+    # Their callback is for programs of ours, -passin is openssl's.
+    (grep { !$_->{steps} } pin_sources($pin, $file)),
+    { name => 'pin-value, escaped', query => 'pin-value=%47eheim%2D4711' },
+    { name => 'pin-source file:///', query => "pin-source=file://$file" },
+    { name => 'pin-source, CR and LF', query => "pin-source=file:$crlf" },
     { name => '-passin', more => ['-passin', "pass:$pin"] },
-    { name => 'pin-value before the setting', uri => "pin-value=$pin",
+    { name => 'pin-value before the setting', query => "pin-value=$pin",
       setting => 'wrong' },
     { name => 'pin-source before the setting', setting => 'wrong',
-      uri => "pin-source=file:$file" },
+      query => "pin-source=file:$file" },
     { name => 'the setting before -passin', setting => $pin,
       more => [qw(-passin pass:wrong)] },
-    { name => 'pin-value before -passin', uri => "pin-value=$pin",
+    { name => 'pin-value before -passin', query => "pin-value=$pin",
       more => [qw(-passin pass:wrong)] },
 ) {
     my $count = P11::Count->new($token);
@@ -87,45 +64,45 @@ my $empty = spew("$dir/empty", '');
 my $lines = spew("$dir/lines", "$pin\n$pin\n");
 my $long = spew("$dir/long", 'x' x 300);
 for my $case (
-    { name => 'a wrong pin-value', uri => 'pin-value=wrong', setting => $pin,
+    { name => 'a wrong pin-value', query => 'pin-value=wrong', setting => $pin,
       logins => 1, says => qr/:CKR_PIN_INCORRECT:/ },
-    { name => 'a wrong file', uri => "pin-source=file:$wrong_file",
+    { name => 'a wrong file', query => "pin-source=file:$wrong_file",
       setting => $pin, logins => 1, says => qr/:CKR_PIN_INCORRECT:/ },
     { name => 'a wrong setting', setting => 'wrong', logins => 1,
       more => ['-passin', "pass:$pin"], says => qr/:CKR_PIN_INCORRECT:/ },
     { name => 'a wrong -passin', more => [qw(-passin pass:wrong)],
       logins => 1, says => qr/:CKR_PIN_INCORRECT:/ },
-    { name => 'an empty pin-value', uri => 'pin-value=', setting => $pin,
+    { name => 'an empty pin-value', query => 'pin-value=', setting => $pin,
       says => qr/pin-value/ },
-    { name => 'an empty file', uri => "pin-source=file:$empty",
+    { name => 'an empty file', query => "pin-source=file:$empty",
       setting => $pin, says => qr/"\Q$empty\E" is empty/ },
-    { name => 'a missing file', uri => 'pin-source=file:/nonexistent/pin',
+    { name => 'a missing file', query => 'pin-source=file:/nonexistent/pin',
       setting => $pin, says => qr{"/nonexistent/pin".*No such file} },
-    { name => 'a folder', uri => "pin-source=file:$dir", setting => $pin,
+    { name => 'a folder', query => "pin-source=file:$dir", setting => $pin,
       says => qr/"\Q$dir\E" is no file/ },
-    { name => 'a file of two lines', uri => "pin-source=$lines",
+    { name => 'a file of two lines', query => "pin-source=$lines",
       says => qr/more than one line/ },
-    { name => 'a file that is too long', uri => "pin-source=$long",
+    { name => 'a file that is too long', query => "pin-source=$long",
       says => qr/longer than/ },
-    { name => 'a host', uri => 'pin-source=file://host/pin',
+    { name => 'a host', query => 'pin-source=file://host/pin',
       says => qr/names a host/ },
-    { name => 'a relative path', uri => 'pin-source=pin',
+    { name => 'a relative path', query => 'pin-source=pin',
       says => qr/no absolute file name/ },
-    { name => 'a command', uri => 'pin-source=%7Ccat%20/etc/passwd',
+    { name => 'a command', query => 'pin-source=%7Ccat%20/etc/passwd',
       says => qr/commands are not run/ },
-    { name => 'a variable that is not set', uri => 'pin-source=env:NO_PIN',
+    { name => 'a variable that is not set', query => 'pin-source=env:NO_PIN',
       setting => $pin, says => qr/"NO_PIN".*not set/ },
-    { name => 'an empty variable', uri => 'pin-source=env:NO_PIN',
+    { name => 'an empty variable', query => 'pin-source=env:NO_PIN',
       env => { NO_PIN => '' }, says => qr/"NO_PIN" is empty/ },
-    { name => 'a descriptor that is closed', uri => 'pin-source=fd:77',
+    { name => 'a descriptor that is closed', query => 'pin-source=fd:77',
       says => qr/fd:77/ },
-    { name => 'no number of a descriptor', uri => 'pin-source=fd:x',
+    { name => 'no number of a descriptor', query => 'pin-source=fd:x',
       says => qr/number of a file descriptor/ },
-    { name => 'no folder of credentials', uri => 'pin-source=credential:pin',
+    { name => 'no folder of credentials', query => 'pin-source=credential:pin',
       env => { CREDENTIALS_DIRECTORY => undef },
       says => qr/CREDENTIALS_DIRECTORY/ },
     { name => 'a credential elsewhere',
-      uri => 'pin-source=credential:..%2Fpin',
+      query => 'pin-source=credential:..%2Fpin',
       env => { CREDENTIALS_DIRECTORY => $dir },
       says => qr/no name of a credential/ },
     { name => 'the setting is a file without file:', setting => $file,

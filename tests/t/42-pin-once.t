@@ -15,6 +15,7 @@ use P11::Test;
 use P11::Token::OpenCryptoki ':world';
 use P11::Cert;
 use P11::Count;
+use P11::PinSources;
 use P11::Token;
 use P11::UseKey;
 
@@ -23,10 +24,7 @@ my $long = $ENV{P11_LONG};
 my $dir = scratch();
 my $wrong = '86427531';
 my $wrong_file = spew("$dir/wrong", "$wrong\n");
-my $empty_file = spew("$dir/empty", "\n");
-mkdir "$dir/credentials" or die;
-spew("$dir/credentials/wrong", "$wrong\n");
-spew("$dir/credentials/empty", '');
+my @empty_files = (spew("$dir/empty", "\n"), spew("$dir/nothing", ''));
 
 # A process of its own that only looks: what the token says of its PIN.
 sub said_by {
@@ -56,42 +54,11 @@ sub change_pin {
         '--change-pin --new-pin', $to, '>/dev/null';
 }
 
-# With descriptor 3 on a file.
-sub fd3 { return ['sh', '-c', 'exec "$@" 3<"$0"', $_[0]] }
-
 # ---- sources: with a wrong PIN, and with an empty one
-
-sub sources {
-    my ($which, $pin) = @_;
-    my $file = $which eq 'empty' ? $empty_file : $wrong_file;
-    my %credentials = (env => { CREDENTIALS_DIRECTORY => "$dir/credentials" });
-    return (
-        { name => 'pin-value', query => "pin-value=$pin" },
-        { name => 'pin-source file:', query => "pin-source=file:$file" },
-        { name => 'pin-source, a path', query => "pin-source=$file" },
-        { name => 'pin-source env:', query => 'pin-source=env:MY_PIN',
-          env => { MY_PIN => $pin } },
-        { name => 'pin-source fd:', query => 'pin-source=fd:3',
-          as => fd3($file) },
-        { name => 'pin-source credential:',
-          query => "pin-source=credential:$which", %credentials },
-        $pin eq '' ? () : { name => 'setting: the PIN', setting => $pin },
-        { name => 'setting: file:', setting => "file:$file" },
-        { name => 'setting: env:', setting => 'env:MY_PIN',
-          env => { MY_PIN => $pin } },
-        { name => 'setting: fd:', setting => 'fd:3', as => fd3($file) },
-        { name => 'setting: credential:', setting => "credential:$which",
-          %credentials },
-        { name => 'callback', steps => ["answer=$pin"] },
-    );
-}
 
 sub how_of {
     my ($count, $source, %settings) = @_;
-    return { env => {
-        %{ $count->token->conf_env(file => 'once.cnf', settings => {
-            'pkcs11-module-token-pin' => $source->{setting}, %settings }) },
-        %{ $source->{env} // {} } } };
+    return { env => source_env($count->token, $source, %settings) };
 }
 
 # Where processes that log in disturb each other, an accepted PIN goes again.
@@ -127,7 +94,7 @@ sub try_sources {
     my ($token, $few) = @_;
     my $uri = $token->uri(object => 'key');
     my $n = 0;
-    for my $source (sources('wrong', $wrong)) {
+    for my $source (pin_sources($wrong, $wrong_file)) {
         my $with = defined $source->{query} ? "$uri?$source->{query}" : $uri;
         # Each shape with each source in the long form only.
         $n++;
@@ -145,7 +112,7 @@ sub try_sources {
             ok(log_in($token, $token->pin), '… the right one opens it');
         }
     }
-    for my $source (sources('empty', '')) {
+    for my $source (map { pin_sources('', $_) } @empty_files) {
         my $with = defined $source->{query} ? "$uri?$source->{query}" : $uri;
         my $name = "$source->{name}, empty";
         my $count = P11::Count->new($token);

@@ -10,6 +10,7 @@ use warnings;
 use Test::More;
 use P11::Cli;
 use P11::Count;
+use P11::PinSources;
 use P11::Test;
 use P11::Token;
 use P11::UseKey;
@@ -30,15 +31,9 @@ for my $row (['RSA', 'rsa', 'bits:2048'], ['EC', 'ec', 'group:P-256']) {
 my $rsa = $token->uri(object => 'rsa');
 my $ec = $token->uri(object => 'ec');
 
-# With descriptor 3 on a file.
-sub fd3 { return ('sh', '-c', 'exec "$@" 3<"$0"', $_[0]) }
-
 sub how_of {
-    my ($count, $case) = @_;
-    return { env => { %{ $count->token->conf_env(file => 'always.cnf',
-        settings => { 'pkcs11-module-token-pin' => $case->{setting},
-                      %{ $case->{settings} // {} } }) },
-        %{ $case->{env} // {} } } };
+    my ($count, $source, %settings) = @_;
+    return { env => source_env($count->token, $source, %settings) };
 }
 
 sub told { return P11::Count::text($_[0]) }
@@ -47,21 +42,7 @@ sub told { return P11::Count::text($_[0]) }
 
 my $program = builddir() . '/tests/c/use_key';
 for my $case (
-    { name => 'pin-value', query => "pin-value=$pin" },
-    { name => 'pin-source file:', query => "pin-source=file:$file" },
-    { name => 'pin-source, a path', query => "pin-source=$file" },
-    { name => 'pin-source env:', query => 'pin-source=env:MY_PIN',
-      env => { MY_PIN => $pin } },
-    { name => 'pin-source fd:', query => 'pin-source=fd:3',
-      as => [fd3($file)] },
-    { name => 'pin-source credential:', query => 'pin-source=credential:pin',
-      env => { CREDENTIALS_DIRECTORY => $token->dir } },
-    { name => 'setting: the PIN', setting => $pin },
-    { name => 'setting: file:', setting => "file:$file" },
-    { name => 'setting: env:', setting => 'env:MY_PIN',
-      env => { MY_PIN => $pin } },
-    { name => 'setting: fd:', setting => 'fd:3', as => [fd3($file)] },
-    { name => 'callback', steps => ["answer=$pin"], asked => 1 },
+    pin_sources($pin, $file),
     { name => 'keypad', keypad => $pin },
 ) {
     my $query = defined $case->{query} ? "?$case->{query}" : '';
@@ -72,8 +53,7 @@ for my $case (
             . ($cache eq 'true' ? '' : ', read anew each time');
         my $count = P11::Count->new($token, $case->{keypad}
             ? (keypad_pin => $case->{keypad}, flags => 0x100) : ());
-        my $how = how_of($count, { %$case,
-            settings => { 'pkcs11-module-cache-pins' => $cache } });
+        my $how = how_of($count, $case, 'pkcs11-module-cache-pins' => $cache);
         my $calls = $count->during(sub {
             my $result = ok_run($how, $name, @{ $case->{as} // [] }, $program,
                 @{ $case->{steps} // [] }, "load=$rsa$query", 'sign=3',
@@ -107,8 +87,7 @@ for my $what ('sign', 'decrypt') {
 
 $count = P11::Count->new($token);
 for my $cache (qw(true false)) {
-    my $how = how_of($count, { settings =>
-        { 'pkcs11-module-cache-pins' => $cache } });
+    my $how = how_of($count, {}, 'pkcs11-module-cache-pins' => $cache);
     my $calls = $count->during(sub {
         my $result = ok_use_key($how, "a reference, cache-pins = $cache",
             "answer=$pin", "load=$dir/rsa.pem", 'sign=2', 'decrypt=1');
@@ -155,31 +134,23 @@ cmp_ok($count->calls('C_Login'), '>=', 1 + 1 + 40 + 12, '… each with a login')
 # ---- refusals
 
 # A source that has another PIN when it is read again, or none.
+my $source = "$dir/source";
 for my $case (
-    ['another PIN', 'wrong', qr/CKR_PIN_INCORRECT/, 1],
-    ['an empty file', '', qr/"\S+" is empty/, 0],
-    ['a file that is gone', undef, qr/No such file/, 0],
+    ['another PIN', "echo wrong >$source", qr/CKR_PIN_INCORRECT/, 1],
+    ['an empty file', "echo >$source", qr/"\S+" is empty/, 0],
+    ['a file that is gone', "rm $source", qr/No such file/, 0],
 ) {
-    my ($name, $content, $pattern, $tries) = @$case;
-    my $source = spew("$dir/source", "$pin\n");
+    my ($name, $change, $pattern, $tries) = @$case;
+    spew($source, "$pin\n");
     my $count = P11::Count->new($token);
-    my $server = start_server(how_of($count, { settings =>
-        { 'pkcs11-module-cache-pins' => 'false' } }), 'use_key', 'sh', '-c',
-        'exec "$@" <"$0"', $data, $program,
-        "load=$rsa?pin-source=file:$source", 'sign=1', 'sleep=600',
-        qw(fails=3 [ sign=1 ]));
-    wait_for(20, sub { $count->calls('C_Sign') == 1 });
-    defined $content ? spew($source, "$content\n") : unlink $source;
-    my $before = $count->calls('C_Login');
-    waitpid $server->{pid}, 0;
-    my $status = $?;
-    stop_server($server);
-    is($status, 0, "$name: three signatures fail")
-        or diag(slurp($server->{err}));
-    is($count->calls('C_Login') - $before, $tries,
+    my $result = ok_use_key(
+        how_of($count, {}, 'pkcs11-module-cache-pins' => 'false'),
+        "$name: three signatures fail", "load=$rsa?pin-source=file:$source",
+        'sign=1', "run=$change", qw(fails=3 [ sign=1 ]));
+    is($count->calls('C_Login'), 1 + 1 + $tries,
        "… and the token is asked $tries times");
-    like(slurp($server->{err}), $pattern, '… in these words');
-    like(slurp($server->{err}), qr/refused before/,
+    like($result->{err}, $pattern, '… in these words');
+    like($result->{err}, qr/refused this PIN before/,
          '… and then why it was not sent') if $tries;
     is($count->calls('C_Sign'), 1, '… nothing is signed');
 }
@@ -213,9 +184,10 @@ is($once->calls('C_Sign'), 2, '… signs the next time');
 
 # Nobody is asked when it signs: what was typed, and was not to be kept, is gone.
 $count = P11::Count->new($token);
-my $gone = ok_use_key(how_of($count, { settings =>
-    { 'pkcs11-module-cache-pins' => 'false' } }), 'an answer that is not kept',
-    "answer=$pin", "load=$rsa", qw(fails=2 [ sign=1 ]));
+my $gone = ok_use_key(
+    how_of($count, {}, 'pkcs11-module-cache-pins' => 'false'),
+    'an answer that is not kept', "answer=$pin", "load=$rsa",
+    qw(fails=2 [ sign=1 ]));
 is($gone->{out}, "asked\n", '… is asked for once, when the key is loaded');
 like($gone->{err}, qr/:no PIN:.*pin-source/, '… and then where it may be');
 is($count->calls('C_Login'), 1, '… C_Login: one');
