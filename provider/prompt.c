@@ -8,6 +8,20 @@
 #include <openssl/err.h>
 #include <openssl/params.h>
 
+#include "src/base/buf.h"
+
+/* More than libcrypto's part of a question takes, as measured. */
+#define STACK_BYTES 8192
+
+/* libcrypto keeps the answer in arrays on the stack while it hands it on, and
+ * does not wipe them: this lies where they were. */
+static __attribute__((noinline)) void wipe_stack(void)
+{
+    unsigned char below[STACK_BYTES];
+
+    hsm_wipe(below, sizeof(below));
+}
+
 /*
  * libcrypto asks "Enter pass phrase for <info>:". The answer has no NUL. What
  * the callback leaves on the error queue says no more than that there was no
@@ -27,6 +41,7 @@ static bool ask(void *arg, const char *prompt, char *pin, size_t size,
     params[1] = OSSL_PARAM_construct_end();
     ERR_set_mark();
     answered = p->cb(pin, size, &n, params, p->arg) > 0 && n <= size;
+    wipe_stack();
     ERR_pop_to_mark();
     errno = saved_errno;
     if (answered) {

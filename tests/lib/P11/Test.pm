@@ -21,8 +21,8 @@ our @EXPORT = qw(
     top builddir module_file sanitizer figure scratch slurp spew
     run run_in ok_run fails_with openssl ok_openssl openssl_fails
     openssl_refuses refusals note_refusal
-    start_server stop_server wait_for free_port have needs needs_ssl
-    start_jobs finish_jobs
+    start_server stop_server finish_server wait_for free_port
+    have needs needs_ssl start_jobs finish_jobs
 );
 
 my $top = $ENV{P11_TOP}
@@ -360,6 +360,17 @@ sub stop_server {
     kill $signal // 'TERM', $pid;
     my $status = reap($pid, 30);
     kill 'KILL', -$pid;         # what it may have left behind
+    return $status;
+}
+
+# finish_server(SERVER, SECONDS): it ends by itself. The wait status, or undef
+# where it had to be killed.
+sub finish_server {
+    my ($server, $seconds) = @_;
+    my $pid = $server->{pid};
+    my $status = reap($pid, $seconds);
+    delete $servers{$pid};
+    kill 'KILL', -$pid;
     return $status;
 }
 
