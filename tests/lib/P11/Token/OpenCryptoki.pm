@@ -11,6 +11,9 @@ use warnings;
 
 use parent 'P11::Token';
 
+use Cwd ();
+use File::Spec;
+
 use P11::Test ();
 
 my @modules = glob '/usr/lib*/pkcs11/libopencryptoki.so '
@@ -18,6 +21,8 @@ my @modules = glob '/usr/lib*/pkcs11/libopencryptoki.so '
     . '/usr/lib*/opencryptoki/libopencryptoki.so';
 my $slot = 3;           # of the software token, in the configuration as shipped
 my $world = 'P11_OPENCRYPTOKI_WORLD';
+# They are empty in there.
+my @places = qw(/run /var/lib/opencryptoki /dev/shm /var/log/opencryptoki);
 
 # What is mounted in there must not show outside. Where nothing is shared, it is
 # left at that: in a root of another Debian it could not be changed.
@@ -51,6 +56,10 @@ sub import {
 sub enter_world {
     return if $ENV{$world} || defined missing();
     $ENV{$world} = 1;
+    # The recipe's folder is to be seen in there.
+    my $temporary = Cwd::abs_path(File::Spec->tmpdir);
+    $ENV{TMPDIR} = '/tmp' if grep { "$temporary/" =~ m{^\Q$_\E/} }
+        map { Cwd::abs_path($_) // () } @places;
     # What asked for the namespaces had a folder; END is not run here.
     rmdir P11::Test::scratch();
     exec unshare(), $^X, (map { "-I$_" } @INC), $0, @ARGV
@@ -70,8 +79,7 @@ sub start_daemon {
     my $pid_file = '/run/pkcsslotd.pid';
     my @folders = map { "$_/swtok" } qw(/run/lock/opencryptoki
                                         /var/lib/opencryptoki);
-    for my $place (grep { -d } qw(/run /var/lib/opencryptoki /dev/shm
-                                  /var/log/opencryptoki)) {
+    for my $place (grep { -d } @places) {
         must('mount', '-t', 'tmpfs', 'none', $place);
     }
     must('mkdir', '-p', '/run/opencryptoki', @folders,
@@ -79,10 +87,10 @@ sub start_daemon {
          '/var/lib/opencryptoki/HSM_MK_CHANGE');
     # Releases whose daemon drops root have a user for that.
     my $user = defined getpwnam('pkcsslotd') ? 'pkcsslotd' : 'root';
-    my @places = grep { -d } '/run/lock/opencryptoki',
+    my @own = grep { -d } '/run/lock/opencryptoki',
         map { "$_/opencryptoki" } qw(/run /var/lib /var/log);
-    must('chown', '-R', "$user:pkcs11", @places);
-    must('chmod', '-R', 'u=rwX,g=rwX,o=', @places);
+    must('chown', '-R', "$user:pkcs11", @own);
+    must('chmod', '-R', 'u=rwX,g=rwX,o=', @own);
     must(P11::Test::have('pkcsslotd'));
     P11::Test::wait_for(10, sub { -s $pid_file
                                   || -s "/run/opencryptoki/pkcsslotd.pid" })
