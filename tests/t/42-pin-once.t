@@ -93,7 +93,7 @@ my @shapes = (
 sub try_sources {
     my ($token, $few) = @_;
     my $uri = $token->uri(object => 'key');
-    my $n = 0;
+    my ($n, $tried) = (0, 0);
     for my $source (pin_sources($wrong, $wrong_file)) {
         my $with = defined $source->{query} ? "$uri?$source->{query}" : $uri;
         # Each shape with each source in the long form only.
@@ -103,6 +103,7 @@ sub try_sources {
             my ($way, $before, $behind, $told) = @$shape;
             my $name = "$source->{name}, $way";
             my $count = P11::Count->new($token);
+            $tried++;
             is(said_by($token), 'fine', "$name: no try is lost before");
             my $result = does($count, $source, "$name: refused", @$before,
                               "refused=$with", @$behind);
@@ -112,6 +113,7 @@ sub try_sources {
             ok(log_in($token, $token->pin), '… the right one opens it');
         }
     }
+    figure($token->label . ": a wrong PIN in $tried cases, $n sources");
     for my $source (map { pin_sources('', $_) } @empty_files) {
         my $with = defined $source->{query} ? "$uri?$source->{query}" : $uri;
         my $name = "$source->{name}, empty";
