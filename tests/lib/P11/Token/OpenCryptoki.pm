@@ -92,7 +92,7 @@ sub start_daemon {
     must('chown', '-R', "$user:pkcs11", @own);
     must('chmod', '-R', 'u=rwX,g=rwX,o=', @own);
     must(P11::Test::have('pkcsslotd'));
-    P11::Test::wait_for(10, sub { -s $pid_file
+    P11::Test::wait_for(60, sub { -s $pid_file
                                   || -s "/run/opencryptoki/pkcsslotd.pid" })
         or die "pkcsslotd did not start\n";
     return;
