@@ -446,7 +446,9 @@ static hsm_rc load(struct hsm_load *l, const struct hsm_cred *cred)
         full.uri = l->uri;
     }
     TRY(hsm_select_tokens(l->ctx, l->uri, &tokens));
-    if (full.setting == NULL) {
+    /* Of several, each may have a module and so a setting of its own: who logs
+     * in knows which. */
+    if (full.setting == NULL && tokens.n == 1) {
         full.setting = hsm_context_pin(l->ctx, tokens.tok[0]->lib);
     }
     l->cred = &full;

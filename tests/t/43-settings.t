@@ -184,6 +184,27 @@ is($count->during(sub {
 openssl_refuses($two, 'the PIN of one is not for the other',
     [qr/:CKR_PIN_INCORRECT:/, qr/token "second"/],
     @load, "$key2?module-name=one");
+# Tokens that only one of the modules has: each is sent its own module's PIN,
+# also where the URI leaves open which token it is.
+SKIP: {
+    my $nss = P11::Token->make('NSS')
+        or skip('NSS is not installed: no second module', 1);
+    my $there = $nss->keypair('EC:prime256v1', 'there', '03');
+    my ($first, $last) = map { P11::Count->new($_, own => 1) } $token, $nss;
+    my %both = (env => { %{ $first->token->env }, %{ $nss->env },
+        OPENSSL_CONF => $first->token->write_conf(
+            file => 'both.cnf', also => [$last->token]) });
+    ok_openssl(\%both, 'a key of the second module, whose token is not named',
+               @load, 'pkcs11:object=there;type=private');
+    is_deeply([map { $_->calls('C_Login') } $first, $last], [0, 1],
+              '… one C_Login, there');
+    $_->reset for $first, $last;
+    ok_openssl(\%both, '… and one of the first', @load,
+               'pkcs11:object=key;type=private');
+    is_deeply([map { $_->calls('C_Login') } $first, $last], [1, 0],
+              '… one C_Login, there');
+}
+
 ok_openssl($two, 'the URI may name the file', @load,
     "$key2?module-path=$copy");
 ok_openssl($two, 'a token named is found by the first', @load, $uri);
