@@ -264,6 +264,21 @@ for my $case (
     is($lies->calls('C_DestroyObject'), 2, '… and both halves deleted');
 }
 
+# The session went while the pair was made: it may be there, and is, without a
+# name that would tell; a second one is not made.
+my $else = P11::Token->make('SoftHSM', label => 'else');
+my @pair = (@genpkey, qw(-algorithm EC -pkeyopt group:P-256),
+            options('pkcs11_token:else'));
+my $closes = P11::Count->new($else, fail => 'C_GenerateKeyPair#1!=0xb0');
+openssl_fails({ env => $closes->token->conf_env },
+    'its session was closed meanwhile', qr/CKR_SESSION_CLOSED/, @pair);
+is($closes->calls('C_GenerateKeyPair'), 1, '… one pair');
+# And where it was never there, nothing was begun.
+my $void = P11::Count->new($else, fail => 'C_GenerateKeyPair#1=0xb3');
+ok_openssl({ env => $void->token->conf_env }, 'its session was gone before',
+    @pair, '-out', "$dir/again.pem");
+is($void->calls('C_GenerateKeyPair'), 2, '… made at the second attempt');
+
 # The callback
 
 for my $case (
