@@ -40,6 +40,14 @@ static bool is_race(const struct hsm_session *s, hsm_rc rc)
         && (rc.rv == CKR_GENERAL_ERROR || rc.rv == CKR_FUNCTION_FAILED);
 }
 
+/* The call may have been executed, though it says nothing of the PIN. */
+static bool may_have_counted(const struct hsm_session *s, hsm_rc rc)
+{
+    return rc.rv == CKR_DEVICE_ERROR || rc.rv == CKR_DEVICE_REMOVED
+        || rc.rv == CKR_SESSION_CLOSED
+        || (rc.rv == CKR_GENERAL_ERROR && !is_race(s, rc));
+}
+
 /* C_Login, and what it says of the PIN is noted. */
 static hsm_rc send_pin(struct hsm_context *ctx, struct hsm_session *s,
                        CK_USER_TYPE user, struct hsm_secret *pin)
@@ -169,8 +177,10 @@ static hsm_rc try_in_turn(struct hsm_context *ctx, struct hsm_session *s,
         rc = check_tries_again(ctx, tok);
         break;
     }
-    return hsm_ok(rc) ? send_in_turn(ctx, s, user, pin,
-                                     fame == HSM_PIN_UNTRIED) : rc;
+    TRY(rc);
+    rc = send_in_turn(ctx, s, user, pin, fame == HSM_PIN_UNTRIED);
+    s->at_stake = fame == HSM_PIN_UNTRIED && may_have_counted(s, rc);
+    return rc;
 }
 
 /* How a PIN may be sent: not at all, or with the lock, or without it. */

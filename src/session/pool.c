@@ -496,6 +496,7 @@ void hsm_pool_put(struct hsm_session *s)
     s->acting = false;
     s->acted = false;
     s->missing = false;
+    s->at_stake = false;
     hsm_lock(&tok->lock);
     keep = !s->dirty && hsm_session_is_current(s);
     if (keep) {

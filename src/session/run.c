@@ -23,6 +23,7 @@ struct attempt {
     bool acting;                /* login and searches were over */
     bool acted;                 /* what failed came after the act */
     bool missing;               /* what was there before */
+    bool at_stake;              /* a PIN would be sent again on a guess */
     unsigned int tries;         /* this one included */
 };
 
@@ -39,6 +40,7 @@ static hsm_rc try_once(const struct hsm_run *run, hsm_run_fn fn, void *arg,
     a->acting = false;
     a->acted = false;
     a->missing = false;
+    a->at_stake = false;
     a->tries++;
     TRY(hsm_pool_take(run->ctx, run->tok, run->kind, &s));
     a->epoch = s->epoch;
@@ -50,6 +52,7 @@ static hsm_rc try_once(const struct hsm_run *run, hsm_run_fn fn, void *arg,
             s->dirty = hsm_class_of(rc) == HSM_CLASS_STALE_SESSION
                 || rc.rv == HSM_E_CALL_TIMEOUT;
             a->logging_in = true;
+            a->at_stake = s->at_stake;
             return rc;
         }
     }
@@ -60,6 +63,7 @@ static hsm_rc try_once(const struct hsm_run *run, hsm_run_fn fn, void *arg,
         return rc;
     }
     a->missing = s->missing;
+    a->at_stake = s->at_stake;
     s->dirty = s->dirty || rc.rv == HSM_E_CALL_TIMEOUT;
     /* What cannot be found may only be hidden. */
     a->logged_out = run->login
@@ -275,7 +279,8 @@ hsm_rc hsm_run(const struct hsm_run *run, hsm_run_fn fn, void *arg)
         if (i > 1) {
             hsm_pause_apart(i);
         }
-        if (!recover(run, rc, &a)) {
+        /* What was lost is made good in any case, for who comes next. */
+        if (!recover(run, rc, &a) || a.at_stake) {
             break;
         }
         hsm_log(HSM_LOG_INFO, "token %s: trying again after %s from %s",

@@ -31,6 +31,7 @@ struct hsm_session {
     bool acting;                /* see run.h */
     bool acted;                 /* likewise */
     bool missing;               /* likewise */
+    bool at_stake;              /* likewise */
     unsigned int homes;         /* (lock of the token) see below */
     unsigned int keys;          /* of these, tenants that are no copies */
     atomic_bool closed;         /* only its homes keep the memory */

@@ -194,7 +194,9 @@ static void test_feigned(void)
         { "no-pin-6", "C_Login=0xa4", CKR_PIN_LOCKED, 1 },
         { "no-pin-7", "C_Login=0xa0", CKR_PIN_INCORRECT, 1 },
         { "no-pin-8", "C_Login=0xa2", CKR_PIN_LEN_RANGE, 1 },
-        { "no-pin-9", "C_Login=0x30", CKR_DEVICE_ERROR, 6 },
+        { "no-pin-9", "C_Login=0x30", CKR_DEVICE_ERROR, 1 },
+        { "no-pin-10", "C_Login!=0x32", CKR_DEVICE_REMOVED, 1 },
+        { "no-pin-11", "C_Login!=0xb0", CKR_SESSION_CLOSED, 1 },
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -101,6 +101,24 @@ ok_run(how_of($apart, undef), 'children that read the configuration anew',
        $use_key, 'fork=4,1', '[', "refused=$wrong", ']');
 is($apart->calls('C_Login'), 4, '… do not know of each other');
 
+# The token has had the PIN, but not told what it thinks of it: it may have
+# counted it, and is not sent the same on a guess. One that was accepted is.
+my $strict = P11::Token->make('SoftHSM', reset_on_fork => 'true');
+my $strict_uri = $strict->keypair('EC:prime256v1', 'key', '01');
+for my $value (0x5, 0x30, 0x32, 0xb0) {
+    my $name = sprintf 'a wrong PIN that is answered with %#x', $value;
+    my $count = P11::Count->new($token, manufacturer => 'Mock',
+                                fail => sprintf 'C_Login#1!=%#x', $value);
+    ok_run(how_of($count, undef), $name, $use_key, "refused=$wrong");
+    is($count->calls('C_Login'), 1, '… C_Login: 1');
+    next if $value == 0x5;
+    $count = P11::Count->new($strict, manufacturer => 'Mock',
+                             fail => sprintf 'C_Login#2=%#x', $value);
+    ok_run(how_of($count, $strict->pin), sprintf('one that is known, %#x',
+           $value), $use_key, "load=$strict_uri", qw(sign=1 fork=1 [ sign=1 ]));
+    is($count->calls('C_Login'), 3, '… C_Login: 3');
+}
+
 # Two tokens
 
 $token->add_token('second', '5678');
