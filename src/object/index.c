@@ -15,7 +15,7 @@
 struct hsm_index_entry {
     CK_OBJECT_HANDLE h;
     uint32_t id, label;
-    bool is_cert;
+    CK_OBJECT_CLASS cls;
 };
 
 void hsm_index_clear(struct hsm_index *index)
@@ -40,7 +40,7 @@ static uint32_t hash_of(const struct hsm_attrs *as, CK_ATTRIBUTE_TYPE type)
 
 /* One that vanished meanwhile is none. */
 static hsm_rc add(struct hsm_index *index, struct hsm_session *s,
-                  CK_OBJECT_HANDLE h, bool is_cert)
+                  CK_OBJECT_HANDLE h, CK_OBJECT_CLASS cls)
 {
     static const CK_ATTRIBUTE_TYPE types[] = { CKA_ID, CKA_LABEL };
     hsm_auto(hsm_attrs) as = HSM_ATTRS_INIT;
@@ -52,7 +52,7 @@ static hsm_rc add(struct hsm_index *index, struct hsm_session *s,
     }
     TRY(rc);
     index->v[index->n++] = (struct hsm_index_entry){
-        h, hash_of(&as, CKA_ID), hash_of(&as, CKA_LABEL), is_cert
+        h, hash_of(&as, CKA_ID), hash_of(&as, CKA_LABEL), cls
     };
     return HSM_OK;
 }
@@ -78,7 +78,7 @@ static hsm_rc add_class(struct hsm_index *index, struct hsm_session *s,
     }
     index->v = grown;
     for (size_t i = 0; hsm_ok(rc) && i < found.n; i++) {
-        rc = add(index, s, found.h[i], cls == CKO_CERTIFICATE);
+        rc = add(index, s, found.h[i], cls);
     }
     if (!hsm_ok(rc)) {
         index->n = before;
@@ -106,22 +106,60 @@ static hsm_rc add_candidate(struct hsm_session *s, CK_OBJECT_HANDLE h,
     return rc;
 }
 
-/* Those that have the same id, or label, as the key: the first of them. */
-static hsm_rc add_candidates(const struct hsm_index *index,
-                             struct hsm_session *s,
-                             struct hsm_objects *objects, bool by_id)
+/* Those that have the same id as the key: the first of them. */
+static hsm_rc add_by_id(const struct hsm_index *index, struct hsm_session *s,
+                        struct hsm_objects *objects)
 {
     bool certs_only = objects->v[0].pub.kt != NULL;
-    uint32_t want = hash_of(&objects->v[0].attrs,
-                            by_id ? CKA_ID : CKA_LABEL);
+    uint32_t want = hash_of(&objects->v[0].attrs, CKA_ID);
     size_t n = 0;
 
     for (size_t i = 0; i < index->n && want != 0 && n < CANDIDATES_MAX; i++) {
         const struct hsm_index_entry *e = &index->v[i];
 
-        if ((by_id ? e->id : e->label) == want
-            && (e->is_cert || !certs_only)) {
+        if (e->id == want
+            && (e->cls == CKO_CERTIFICATE
+                || (e->cls == CKO_PUBLIC_KEY && !certs_only))) {
             TRY(add_candidate(s, e->h, objects));
+            n++;
+        }
+    }
+    return HSM_OK;
+}
+
+/* A private key of this label has that id, and so the half that has it, too. */
+static bool is_of_another(const struct hsm_index *index, uint32_t label,
+                          uint32_t id)
+{
+    bool another = false;
+
+    for (size_t i = 0; i < index->n && !another; i++) {
+        another = index->v[i].cls == CKO_PRIVATE_KEY
+            && index->v[i].label == label && index->v[i].id == id;
+    }
+    return another;
+}
+
+/* Likewise, of the same label: none of another private key, whose ids are only
+ * looked at where there is a half with some other id than this key's. */
+static hsm_rc add_by_label(struct hsm_index *index, struct hsm_session *s,
+                           struct hsm_objects *objects)
+{
+    uint32_t want = hash_of(&objects->v[0].attrs, CKA_LABEL);
+    uint32_t own = hash_of(&objects->v[0].attrs, CKA_ID);
+    size_t n = 0;
+
+    for (size_t i = 0; i < index->n && want != 0 && n < CANDIDATES_MAX; i++) {
+        const struct hsm_index_entry e = index->v[i];
+
+        if (e.label != want || e.cls == CKO_PRIVATE_KEY) {
+            continue;
+        }
+        if (e.id != 0 && e.id != own) {
+            TRY(add_class(index, s, CKO_PRIVATE_KEY, &index->has_private));
+        }
+        if (e.id == 0 || e.id == own || !is_of_another(index, want, e.id)) {
+            TRY(add_candidate(s, e.h, objects));
             n++;
         }
     }
@@ -137,9 +175,9 @@ hsm_rc hsm_index_complete(struct hsm_index *index, struct hsm_session *s,
         TRY(add_class(index, s, CKO_PUBLIC_KEY, &index->has_public));
     }
     TRY(add_class(index, s, CKO_CERTIFICATE, &index->has_certs));
-    TRY(add_candidates(index, s, objects, true));
+    TRY(add_by_id(index, s, objects));
     if (!hsm_objects_match(objects, 0)) {
-        TRY(add_candidates(index, s, objects, false));
+        TRY(add_by_label(index, s, objects));
         (void)hsm_objects_match(objects, 0);
     }
     return hsm_objects_restrict(objects, 0);

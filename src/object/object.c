@@ -236,6 +236,26 @@ static bool is_same_keytype(const struct hsm_object *private_key,
         && o->pub.kt->ckk == ckk;
 }
 
+/* By its id it is the half of another private key among the objects: keys may
+ * share a label. */
+static bool is_of_another(const struct hsm_objects *objects,
+                          const struct hsm_object *private_key,
+                          const struct hsm_object *o)
+{
+    struct hsm_bytes id;
+    bool another = false;
+
+    if (!hsm_attrs_get(&o->attrs, CKA_ID, &id) || id.len == 0
+        || fits(private_key, CKA_ID, id)) {
+        return false;
+    }
+    for (size_t i = 0; i < objects->n && !another; i++) {
+        another = objects->v[i].cls == CKO_PRIVATE_KEY
+            && fits(&objects->v[i], CKA_ID, id);
+    }
+    return another;
+}
+
 /*
  * Among the objects, those of the key's type that know a public key and share
  * a value with the private key. True when there is one, or all are the same
@@ -255,7 +275,8 @@ static bool find_half(const struct hsm_objects *objects,
         const struct hsm_object *o = &objects->v[i];
 
         if (o->cls == CKO_PRIVATE_KEY || !fits(o, by, value)
-            || !is_same_keytype(private_key, o)) {
+            || !is_same_keytype(private_key, o)
+            || is_of_another(objects, private_key, o)) {
             continue;
         }
         if (half != NULL && !hsm_public_equal(half, &o->pub)) {

@@ -46,18 +46,28 @@ static void adopt(struct hsm_key *k, struct hsm_key *found)
 static hsm_rc find_token(struct hsm_key *k, const struct hsm_cred *cred)
 {
     hsm_auto(hsm_items) items = HSM_ITEMS_INIT;
+    struct hsm_key *found = NULL;
     struct hsm_cred own;
 
     hsm_key_cred(k, &own);
     TRY(hsm_load(k->ctx, k->uri, HSM_WANT_PRIVATE,
                  cred != NULL ? cred : &own, &items));
     for (size_t i = 0; i < items.n; i++) {
-        if (may_be(&k->pub, hsm_key_public(items.v[i].key))) {
-            adopt(k, items.v[i].key);
-            return HSM_OK;
+        struct hsm_key *one = items.v[i].key;
+
+        if (hsm_public_equal(&k->pub, hsm_key_public(one))) {
+            adopt(k, one);
+            return HSM_OK;      /* surely; another may only be unknown */
+        }
+        if (found == NULL && may_be(&k->pub, hsm_key_public(one))) {
+            found = one;
         }
     }
-    return other_key(k);
+    if (found == NULL) {
+        return other_key(k);
+    }
+    adopt(k, found);
+    return HSM_OK;
 }
 
 /* The right to find the token. False with HSM_OK: it is known. */

@@ -1,0 +1,100 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: Apache-2.0
+#
+# Keys that share a label, where one of them has lost its public half: nobody
+# takes the other one's for it, neither when one key is asked for, nor in a walk
+# through many; and a reference uses the key that it claims.
+use strict;
+use warnings;
+
+use MIME::Base64 qw(encode_base64);
+use Test::More;
+use P11::Cli;
+use P11::Test;
+use P11::Token;
+
+needs('pkcs11-tool');
+my $token = P11::Token->needs('SoftHSM');
+my %how = (env => $token->conf_env);
+my $dir = scratch();
+my $data = spew("$dir/data", 'x' x 32);
+
+# The public half in a URI without anything else that tells the two apart, as a
+# reference.
+sub claim_of {
+    my ($name, $label) = @_;
+    ok_alone("$name in DER", 'pkey', '-pubin', '-in', "$dir/$name.pub",
+             '-outform', 'DER', '-out', "$dir/$name.der");
+    my $text = encode_base64(slurp("$dir/$name.der"), '') =~ tr{/+}{_-}r;
+    $text =~ s/=+$//;
+    my $uri = $token->uri(object => $label, type => 'private')
+        . "?x-public-key=$text";
+    my $pem = encode_base64(der(0x30, der(0x1a, 'PKCS#11 Provider URI v1.0')
+                                . der(0x0c, $uri)));
+    return spew("$dir/$name.pem", "-----BEGIN PKCS#11 PROVIDER URI-----\n"
+                . "$pem-----END PKCS#11 PROVIDER URI-----\n");
+}
+
+# The first of two has none, then the second.
+for my $lost (1, 2) {
+    my $kept = 3 - $lost;
+    my $label = "same$lost";
+    my %id = map { $_ => "$lost$_" } 1, 2;
+    my %uri = map { $_ => $token->uri(id => "%$id{$_}", type => 'private') }
+        1, 2;
+
+    $token->keypair('EC:prime256v1', $label, $id{$_}) for 1, 2;
+    ok_openssl(\%how, "$label: what stays", 'pkey', '-in', $uri{$kept},
+               '-pubout', '-out', "$dir/$label.pub");
+    $token->tool('--delete-object', '--type', 'pubkey', '--id', $id{$lost});
+    openssl_fails(\%how, "$label: the one without has none", qr/no public key/,
+                  'pkey', '-in', $uri{$lost}, '-pubout');
+    openssl_fails(\%how, "$label: they are not the same", qr/several match/,
+                  'pkeyutl', '-sign', '-in', $data, '-inkey',
+                  $token->uri(object => $label, type => 'private'));
+    for my $case (['its id', $uri{$kept}],
+                  ['a reference', claim_of($label, $label)]) {
+        my ($by, $key) = @$case;
+        ok_openssl(\%how, "$label: the other one signs, by $by", 'pkeyutl',
+                   '-sign', '-in', $data, '-inkey', $key, '-out',
+                   "$dir/signature");
+        ok_alone('… which is good', 'pkeyutl', '-verify', '-pubin', '-inkey',
+                 "$dir/$label.pub", '-in', $data, '-sigfile',
+                 "$dir/signature");
+    }
+}
+
+# The public halves that a walk through the private keys shows; two have none.
+sub walked {
+    my ($name) = @_;
+    my $walk = openssl_fails(\%how, $name, qr/no public key/, 'storeutl',
+                             '-noout', '-text', $token->uri(type => 'private'));
+    my $missed = () = $walk->{err} =~ /:no public key:/g;
+    is($missed, 2, '… and told of those that have none');
+    return $walk->{out} =~ /^pub:\n((?: +[0-9a-f:]+\n)+)/mg;
+}
+
+# So many that an index is made: no public key is shown for two.
+$token->keypair('EC:prime256v1', "more$_", "3$_") for 1 .. 8;
+my @points = walked('a walk');
+my %seen = map { $_ => 1 } @points;
+is(scalar @points, 10, '… ten keys have a public half');
+is(scalar keys %seen, 10, '… of their own');
+
+# A half of that label that is of no other key is still found.
+$token->keypair('EC:prime256v1', 'apart', '51');
+ok_openssl(\%how, 'a key', 'pkey', '-in', $token->uri(object => 'apart',
+           type => 'private'), '-pubout', '-out', "$dir/apart.pub");
+$token->tool('--delete-object', '--type', 'pubkey', '--id', '51');
+ok_alone('its public half', 'pkey', '-pubin', '-in', "$dir/apart.pub",
+         '-outform', 'DER', '-out', "$dir/apart.der");
+$token->tool('--write-object', "$dir/apart.der", '--type', 'pubkey', '--label',
+             'apart', '--id', '52');
+ok_openssl(\%how, 'by its label, with another id', 'pkey', '-in',
+           $token->uri(id => '%51', type => 'private'), '-pubout', '-out',
+           "$dir/again.pub");
+is(slurp("$dir/again.pub"), slurp("$dir/apart.pub"), '… the same');
+@points = walked('a walk, too');
+is(scalar @points, 11, '… finds it');
+
+done_testing();
