@@ -215,10 +215,10 @@ static bool is_full(hsm_rc rc)
         || rc.rv == CKR_DEVICE_MEMORY;
 }
 
-/* Locked. */
+/* One that is shrunk already does not forget what it had before. Locked. */
 static void shrink(struct hsm_pool *pool)
 {
-    if (pool->open < pool->limit) {
+    if (pool->shrunk_until == 0) {
         pool->shrunk_from = pool->limit;
     }
     pool->limit = pool->open;

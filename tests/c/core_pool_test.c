@@ -81,6 +81,43 @@ static void test_limits(void)
     }
 }
 
+static bool takes(struct hsm_context *ctx, struct hsm_key *key,
+                  struct hsm_session **s, CK_RV want)
+{
+    hsm_rc rc = hsm_pool_take(ctx, hsm_key_token(key), HSM_RO, s);
+
+    if (rc.rv != want) {
+        core_say(hsm_ok(rc) ? hsm_fail_rv(rc.rv, "too many") : rc);
+    }
+    return rc.rv == want;
+}
+
+/* arg: none. A token that has three sessions, then two, then enough. */
+static bool outgrow(void *arg)
+{
+    struct core_setup how = { .wait_ms = 200 };
+    struct hsm_session *s[4] = { NULL };
+    struct hsm_context *ctx;
+    struct hsm_key *key;
+    bool good = arg == NULL;
+
+    setenv("COUNT_FAIL", "C_OpenSession#4=0xb1 C_OpenSession#5=0xb1", 1);
+    ctx = core_open(&how);
+    key = core_key(ctx, RSA_URI);
+    for (size_t i = 0; key != NULL && i < 3; i++) {
+        good = takes(ctx, key, &s[i], CKR_OK) && good;
+    }
+    good = good && takes(ctx, key, &s[3], HSM_E_TIMEOUT);
+    if (good) {
+        s[2]->dirty = true;
+        hsm_pool_put(s[2]);
+        good = takes(ctx, key, &s[2], HSM_E_TIMEOUT);
+        hsm_pause_ms(1200);
+    }
+    return good && takes(ctx, key, &s[2], CKR_OK)
+        && takes(ctx, key, &s[3], CKR_OK);
+}
+
 struct waiter {
     struct hsm_context *ctx;
     struct hsm_token *tok;
@@ -343,6 +380,8 @@ int main(void)
         return 0;
     }
     test_limits();
+    ok(core_in_child(outgrow, NULL),
+       "as many sessions as there are, also after there were fewer and fewer");
     test_waiting();
     test_dirty(1);
     test_dirty(2);
