@@ -269,11 +269,19 @@ void hsm_key_cred(const struct hsm_key *k, struct hsm_cred *out)
 /* pin-source of the original, which is no secret, goes into references. */
 static hsm_rc add_pin_source(const struct hsm_key *k, struct hsm_buf *out)
 {
-    const char *text = hsm_uri_for_reference(k->uri);
-    const char *source = strstr(text, "pin-source=");
-    size_t len = source != NULL ? strcspn(source, "&;?") : 0;
+    static const char name[] = "pin-source=";
+    const char *before = strchr(hsm_uri_for_reference(k->uri), '?');
 
-    return len > 0 ? hsm_buf_printf(out, "?%.*s", (int)len, source) : HSM_OK;
+    while (before != NULL) {
+        const char *attr = before + 1;
+        size_t len = strcspn(attr, "&");
+
+        if (strncmp(attr, name, strlen(name)) == 0) {
+            return hsm_buf_printf(out, "?%.*s", (int)len, attr);
+        }
+        before = attr[len] == '&' ? attr + len : NULL;
+    }
+    return HSM_OK;
 }
 
 hsm_rc hsm_key_uri(struct hsm_key *k, struct hsm_buf *out)

@@ -79,12 +79,17 @@ sub claim {
 # --- what is written ---
 
 my $pin_file = $token->pin_file;
+my $odd_file = spew("$dir/a?b", slurp($pin_file));
 my @written = (
     # key, what is behind the URI, what stays of it
     ['rsa', '', ''],
     ['ec', '', ''],
     ['ec', '?pin-value=1234', ''],
     ['ec', "?pin-source=file:$pin_file", "pin-source=file:$pin_file"],
+    ['ec', "?pin-source=file:$odd_file", "pin-source=file:$odd_file"],
+    ['ec', ";pin-source=$pin_file", "pin-source=$pin_file"],
+    ['ec', "?x-old-pin-source=nowhere&pin-source=$pin_file",
+     "pin-source=$pin_file"],
 );
 for my $row (@written) {
     my ($key, $query, $stays) = @$row;
