@@ -3,12 +3,12 @@
 
 #include <string.h>
 
-/* The same objects, whatever their type. */
+/* The same objects, whatever their type. The PIN is the first one's matter. */
 static hsm_rc without_type(struct hsm_uri *uri, struct hsm_uri **out)
 {
     static const char scheme[] = "pkcs11:", type[] = "type=";
     hsm_auto(hsm_buf) text = HSM_BUF_INIT;
-    const char *sep = "", *p = hsm_uri_text(uri) + strlen(scheme);
+    const char *sep = "", *p = hsm_uri_for_reference(uri) + strlen(scheme);
     size_t n;
 
     TRY(hsm_buf_printf(&text, "%s", scheme));

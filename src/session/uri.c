@@ -8,11 +8,10 @@
 
 #include "src/session/uri_part.h"
 
-/* The PIN is not among the values but in locked memory. p11-kit's half holds
- * only what it is asked to match: it sees no PIN and no key. */
+/* The PIN is in locked memory, not among the values and in no text. p11-kit's
+ * half holds only what it is asked to match: it sees no PIN and no key. */
 struct hsm_uri {
     atomic_uint users;
-    char *text;
     struct hsm_buf for_people;
     struct hsm_buf for_reference;
     struct hsm_buf value[HSM_URI_N];
@@ -30,7 +29,6 @@ static void uri_free(struct hsm_uri *u)
 {
     size_t i;
 
-    hsm_strfree(u->text);
     hsm_buf_clear(&u->for_people);
     hsm_buf_clear(&u->for_reference);
     for (i = 0; i < HSM_URI_N; i++) {
@@ -101,10 +99,6 @@ hsm_rc hsm_uri_parse(const char *text, struct hsm_uri **out)
         return no_memory();
     }
     atomic_init(&u->users, 1);
-    u->text = hsm_strdup(text);
-    if (u->text == NULL) {
-        return no_memory();
-    }
     for (i = 0; i < parts.n; i++) {
         TRY(take_value(u, &parts.part[i]));
     }
@@ -136,11 +130,6 @@ void hsm_uri_putp(struct hsm_uri **u)
 {
     hsm_uri_put(*u);
     *u = NULL;
-}
-
-const char *hsm_uri_text(const struct hsm_uri *u)
-{
-    return u->text;
 }
 
 const char *hsm_uri_for_people(const struct hsm_uri *u)

@@ -3,8 +3,8 @@
  * pkcs11: URIs [RFC 7512]. A tokenizer of ours first refuses what p11-kit's
  * parser would let pass; p11-kit then parses and matches tokens and modules.
  *
- * A parsed URI never changes and is reference counted. It knows two texts:
- * all of it, and the one for people and logs, without PIN and public key.
+ * A parsed URI never changes and is reference counted. Of its text it keeps two
+ * forms, for people and for references: the PIN is in neither.
  */
 #ifndef HSM_SESSION_URI_H
 #define HSM_SESSION_URI_H
@@ -38,10 +38,10 @@ struct hsm_uri *hsm_uri_get(struct hsm_uri *u);
 void hsm_uri_put(struct hsm_uri *u);
 void hsm_uri_putp(struct hsm_uri **u);
 
-/* Whole, as parsed; without pin-value, pin-source and x-… for people. */
-const char *hsm_uri_text(const struct hsm_uri *u);
+/* Without pin-value, pin-source and x-… . */
 const char *hsm_uri_for_people(const struct hsm_uri *u);
-/* Whole but for pin-value and x-public-key: for writing references. */
+/* Whole but for pin-value and x-public-key: for writing references. Attributes
+ * of the query stand behind the "?". */
 const char *hsm_uri_for_reference(const struct hsm_uri *u);
 
 /* Matching; an attribute that the URI does not have matches all. */

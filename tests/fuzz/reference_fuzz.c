@@ -9,6 +9,7 @@
 #include <openssl/evp.h>
 
 #include "provider/store/reference.h"
+#include "src/base/der.h"
 #include "tests/fuzz/context.h"
 
 typedef hsm_rc read_fn(BIO *in, struct hsm_buf *der);
@@ -19,6 +20,8 @@ static void check_der(struct hsm_bytes der)
     hsm_autop(hsm_uri) u = NULL;
     hsm_auto(hsm_buf) again = HSM_BUF_INIT;
     hsm_rc rc = prov_reference_decode(der, &u);
+    struct hsm_bytes seq, version, uri;
+    char *text;
 
     if (!hsm_ok(rc)) {
         fuzz_check(u == NULL && (rc.rv == HSM_E_END
@@ -26,8 +29,13 @@ static void check_der(struct hsm_bytes der)
         fuzz_check(rc.rv == HSM_E_END || hsm_detail()[0] != '\0');
         return;
     }
-    fuzz_check(hsm_ok(prov_reference_encode(hsm_uri_text(u), &again)));
+    fuzz_check(hsm_der_only(der, HSM_DER_SEQUENCE, &seq)
+               && hsm_der_get(&seq, HSM_DER_VISIBLE, &version)
+               && hsm_der_only(seq, HSM_DER_UTF8, &uri));
+    text = fuzz_text(uri);
+    fuzz_check(hsm_ok(prov_reference_encode(text, &again)));
     fuzz_check(hsm_bytes_equal(hsm_buf_bytes(&again), der));
+    free(text);
 }
 
 /* Until the input is at its end: each read takes something. */

@@ -88,6 +88,9 @@ my ($shown) = looked_at({ env => $token->conf_env(file => 'f', %none) },
     'pin-value', [$pin], "load=$uri?pin-value=$pin", qw(sign pause));
 ok($shown->[0]{'[stack]'}, 'a pin-value is seen where it is an argument')
     or diag(explain($shown));
+# use_key makes itself a copy of that.
+cmp_ok($shown->[0]{'[heap]'} // 0, '<=', 1, '… and that is all')
+    or diag(explain($shown));
 
 # A child has it from its parent, in memory that is locked again.
 my ($child) = looked_at({ env => $token->conf_env(file => 'g') }, 'a parent',
