@@ -37,6 +37,7 @@ static pthread_key_t mark_key;
 static atomic_int gate_state;
 static struct hsm_lock gate_lock;       /* its condition: the gate opened */
 static _Atomic(pthread_t) shutter;      /* who has shut it */
+static bool shut_for_good;              /* (gate_lock) by exit() */
 static __thread const struct hsm_gate_use *my_use;  /* of a timed call */
 static __thread bool forking_shut;      /* between prepare and the others */
 static _Atomic(void (*)(void)) exit_closing;
@@ -210,7 +211,9 @@ static bool wait_for_others(const struct hsm_gate_use *use,
     return true;
 }
 
-bool hsm_gate_shut(unsigned int deadline_ms)
+/* One whose patience ends takes over from the one before; but nobody takes over
+ * from exit(), and opens what the process's end has shut. */
+static bool shut(unsigned int deadline_ms, bool for_good)
 {
     hsm_deadline_ms patience = hsm_deadline(deadline_ms);
     int saved_errno = errno;
@@ -222,7 +225,9 @@ bool hsm_gate_shut(unsigned int deadline_ms)
             break;
         }
     }
-    if (atomic_load(&gate_state) != GATE_DEAD) {
+    if (atomic_load(&gate_state) != GATE_DEAD
+        && (for_good || !shut_for_good)) {
+        shut_for_good = for_good;
         /* First, or who shut it last would be let in just now. */
         atomic_store(&shutter, pthread_self());
         atomic_store(&gate_state, GATE_SHUT);
@@ -233,10 +238,15 @@ bool hsm_gate_shut(unsigned int deadline_ms)
     return out;
 }
 
+bool hsm_gate_shut(unsigned int deadline_ms)
+{
+    return shut(deadline_ms, false);
+}
+
 void hsm_gate_open(void)
 {
     hsm_lock(&gate_lock);
-    /* One whose patience ended has taken over from the one before. */
+    /* Another one may have taken over. */
     if (atomic_load(&gate_state) == GATE_SHUT
         && pthread_equal(atomic_load(&shutter), pthread_self())) {
         atomic_store(&gate_state, GATE_OPEN);
@@ -300,6 +310,7 @@ static void after_fork_child(void)
     if (atomic_load(&gate_state) == GATE_SHUT) {
         atomic_store(&gate_state, GATE_OPEN);
     }
+    shut_for_good = false;      /* in the parent */
     hsm_secret_relock();
     /* A module that forks is in the middle of using one. */
     if (!hsm_gate_is_inside()) {
@@ -327,15 +338,18 @@ static void at_exit(void)
         return;
     }
     if (!hsm_gate_is_inside()) {
-        bool out = hsm_gate_shut(GATE_DEADLINE_MS);
+        bool out = shut(GATE_DEADLINE_MS, true);
         void (*closing)(void) = atomic_load(&exit_closing);
 
         if (out && closing != NULL) {
             closing();
         }
     }
+    /* With the lock, or who is just about to shut it would. */
+    hsm_lock(&gate_lock);
     atomic_store(&gate_state, GATE_DEAD);
-    hsm_gate_open();            /* those who wait learn that it is over */
+    hsm_wake(&gate_lock);       /* those who wait learn that it is over */
+    hsm_unlock(&gate_lock);
     errno = saved_errno;
 }
 
