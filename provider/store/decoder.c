@@ -146,7 +146,7 @@ static hsm_rc search(struct call *c, struct hsm_context *hsm,
 
     ERR_set_mark();
     if (c->public_only) {
-        rc = prov_public_find(hsm, c->uri, items);
+        rc = prov_public_find(hsm, c->uri, true, items);
     } else {
         prov_prompt_cred(&c->prompt, &cred);
         rc = hsm_load_key(hsm, c->uri, &cred, key);

@@ -24,10 +24,12 @@ static hsm_rc without_type(struct hsm_uri *uri, struct hsm_uri **out)
 }
 
 hsm_rc prov_public_find(struct hsm_context *hsm, struct hsm_uri *uri,
-                        struct hsm_items *out)
+                        bool strangers, struct hsm_items *out)
 {
     hsm_autop(hsm_uri) any = NULL;
-    struct hsm_cred cred = { .uri = uri };
+    struct hsm_cred cred = {
+        .uri = strangers ? NULL : uri, .not_of_uri = strangers
+    };
 
     if ((hsm_uri_want(uri) & HSM_WANT_PUBLIC) != 0) {
         return hsm_load(hsm, uri, HSM_WANT_PUBLIC, &cred, out);

@@ -52,7 +52,7 @@ static hsm_rc load(struct prov_source *src, struct hsm_context *hsm,
                    const struct hsm_cred *cred)
 {
     if (src->public_halves) {
-        TRY(prov_public_find(hsm, src->uri, &src->items));
+        TRY(prov_public_find(hsm, src->uri, false, &src->items));
     } else {
         TRY(hsm_load(hsm, src->uri, src->want, cred, &src->items));
     }

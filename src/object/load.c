@@ -442,7 +442,7 @@ static hsm_rc load(struct hsm_load *l, const struct hsm_cred *cred)
     struct hsm_cred full = cred != NULL ? *cred : (struct hsm_cred){ 0 };
     hsm_rc rc;
 
-    if (full.uri == NULL) {
+    if (full.uri == NULL && !full.not_of_uri) {
         full.uri = l->uri;
     }
     TRY(hsm_select_tokens(l->ctx, l->uri, &tokens));

@@ -30,6 +30,8 @@ typedef bool (*hsm_prompt_fn)(void *arg, const char *prompt, char *pin,
 struct hsm_cred {
     const struct hsm_secret *known;     /* asked for before, or NULL */
     const struct hsm_uri *uri;  /* for pin-value and pin-source, or NULL */
+    bool not_of_uri;            /* it is a stranger's: what PIN it has is not
+                                 * used, and uri is NULL */
     const char *setting;        /* the module's PIN or its source, or NULL */
     hsm_prompt_fn prompt;       /* NULL: there is nobody to ask */
     void *prompt_arg;

@@ -2,6 +2,7 @@
 /*
  * usage: try_key CONF NAME…        keys by URI or file name, under one
  *        try_key -c NAME CONF…     configuration; one under each of them
+ *        try_key -p CONF FILE…     public keys, from PEM
  *
  * Tries to load a private key from each, all in one process, and prints a line
  * for each, with TABs between: how many keys came out, how many entries of ours
@@ -16,6 +17,7 @@
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <openssl/provider.h>
 #include <openssl/store.h>
 
@@ -39,6 +41,18 @@ static int load(OSSL_LIB_CTX *ctx, const char *name)
         }
     }
     OSSL_STORE_close(store);
+    return n;
+}
+
+static int load_public(OSSL_LIB_CTX *ctx, const char *name)
+{
+    BIO *in = BIO_new_file(name, "r");
+    EVP_PKEY *key = in != NULL
+        ? PEM_read_bio_PUBKEY_ex(in, NULL, NULL, NULL, ctx, NULL) : NULL;
+    int n = key != NULL ? 1 : 0;
+
+    EVP_PKEY_free(key);
+    BIO_free(in);
     return n;
 }
 
@@ -104,13 +118,14 @@ static bool try_one(const char *conf, const char *name)
     return ctx != NULL;
 }
 
-static bool try_all(const char *conf, char *const *name)
+static bool try_all(const char *conf, char *const *name,
+                    int (*how)(OSSL_LIB_CTX *ctx, const char *name))
 {
     OSSL_LIB_CTX *ctx = configured(conf);
 
     for (; ctx != NULL && *name != NULL; name++) {
         alarm(HANGS_AFTER);
-        tell(load(ctx, *name));
+        tell(how(ctx, *name));
     }
     OSSL_LIB_CTX_free(ctx);
     return ctx != NULL;
@@ -121,11 +136,15 @@ int main(int argc, char **argv)
     bool good = true;
 
     if (argc < 3) {
-        fprintf(stderr, "usage: try_key CONF NAME…, try_key -c NAME CONF…\n");
+        fprintf(stderr, "usage: try_key CONF NAME…, try_key -c NAME CONF…, "
+                "try_key -p CONF FILE…\n");
         return 2;
     }
+    if (strcmp(argv[1], "-p") == 0) {
+        return try_all(argv[2], argv + 3, load_public) ? 0 : 1;
+    }
     if (strcmp(argv[1], "-c") != 0) {
-        return try_all(argv[1], argv + 2) ? 0 : 1;
+        return try_all(argv[1], argv + 2, load) ? 0 : 1;
     }
     for (int i = 3; i < argc; i++) {
         good = try_one(argv[i], argv[2]) && good;

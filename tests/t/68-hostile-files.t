@@ -28,8 +28,8 @@ my $data = spew("$dir/data", 'x' x 32);
 sub der {
     my ($tag, $value) = @_;
     my $n = length $value;
-    return pack($n < 256 ? 'CCC' : 'CCn', $tag, $n < 256 ? 0x81 : 0x82, $n)
-        . $value;
+    return pack('C', $tag) . ($n < 128 ? pack('C', $n)
+        : $n < 256 ? pack('CC', 0x81, $n) : pack('Cn', 0x82, $n)) . $value;
 }
 
 my $references = 0;
@@ -122,6 +122,44 @@ for my $row (
 }
 ok(!-e $marker, 'nothing was run');
 is($count->calls('C_Login'), $before->{C_Login} // 0, 'and no PIN sent');
+
+# Public keys come from anybody: a PIN that such a reference brings would spend
+# the token's tries. One that is found needs none, and the setting's is no
+# stranger's.
+{
+    my $conf = $count->token->write_conf;
+    my $own = $count->token->write_conf(file => 'own.cnf', settings =>
+        { 'pkcs11-module-token-pin' => undef });
+    my $one_line = spew("$dir/one-line", "no pin\n");
+    my @strange = map { reference_to("$uri-none?$_") } 'pin-value=1111',
+        'pin-value=2222', "pin-source=file:$one_line",
+        "module-path=@{[ $count->module ]}&pin-value=3333";
+    push @strange, reference_to("$uri-none;pin-value=4444");
+    my $said;
+    my $calls = $count->during(sub {
+        $said = ok_run({ env => $count->token->env }, 'public keys of '
+            . 'strangers', builddir() . '/tests/c/try_key', '-p', $own,
+            @strange);
+    });
+    is($calls->{C_Login} // 0, 0, '… and no PIN of theirs is sent')
+        or diag(P11::Count::text($calls));
+    my @lines = split /^/, $said->{out};
+    is(grep({ /^0\t1\t\d+\tclean\tno such object/ } @lines), scalar @strange,
+       '… but each is told what is not there') or diag($said->{out});
+
+    my $found = reference_to("$uri?pin-value=5555");
+    $calls = $count->during(sub {
+        $said = ok_run({ env => $count->token->env }, 'one that is there',
+            builddir() . '/tests/c/try_key', '-p', $conf, $found);
+    });
+    like($said->{out}, qr/^1\t0\t/, '… is read');
+    is($calls->{C_Login} // 0, 0, '… without a PIN');
+    $calls = $count->during(sub {
+        ok_run({ env => $count->token->env }, 'where the setting has one',
+            builddir() . '/tests/c/try_key', '-p', $conf, @strange);
+    });
+    is($calls->{C_Login}, 1, '… that is what is sent, and is right');
+}
 
 # ---- PIN files
 
