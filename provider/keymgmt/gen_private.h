@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is inside a generation: for gen.c, gen_spec.c and gen_token.c alone.
+ * What is inside a generation: for gen.c and gen_*.c alone.
  */
 #ifndef PROV_KEYMGMT_GEN_PRIVATE_H
 #define PROV_KEYMGMT_GEN_PRIVATE_H
+
+#include <limits.h>
 
 #include "provider/keymgmt/curve.h"
 #include "provider/keymgmt/gen.h"
 #include "provider/keymgmt/gen_table.h"
 #include "src/crypto/keygen.h"
 
-#define PROV_GEN_NO_SALT_LEN (-1)
+#define PROV_GEN_NO_SALT_LEN INT_MIN
 
 /* What was asked for, as far as a token can be told or has to refuse. */
 struct prov_gen_in {
@@ -53,6 +55,14 @@ struct prov_gen_spec {
 int prov_gen_read(const struct prov_gen *gen, const struct hsm_uri *uri,
                   struct prov_gen_spec *out);
 void prov_gen_spec_clear(struct prov_gen_spec *spec);
+
+/* gen_pss.c: 1 where there is nothing to restrict, or a key of so many bits can
+ * be restricted as asked for; 0 and raised otherwise. */
+int prov_gen_check_pss(const struct prov_gen *gen, unsigned int bits);
+/* The public numbers again, as a key of the type asked for, restricted. NULL:
+ * libcrypto has raised why. */
+EVP_PKEY *prov_gen_restrict(const struct prov_gen *gen,
+                            const EVP_PKEY *numbers);
 
 /* False: the application does not want to go on. */
 bool prov_gen_tell(struct prov_gen *gen, int potential, int iteration);

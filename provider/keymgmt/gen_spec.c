@@ -172,6 +172,9 @@ static int read_rsa(const struct prov_gen *gen, struct hsm_keygen *spec,
                           in->bits);
     }
     spec->bits = in->bits != 0 ? in->bits : DEFAULT_RSA_BITS;
+    if (!prov_gen_check_pss(gen, spec->bits)) {
+        return 0;
+    }
     if (in->e == NULL) {
         return 1;
     }

@@ -5,11 +5,9 @@
 #include <string.h>
 
 #include <openssl/err.h>
-#include <openssl/params.h>
 
 #include "provider/err.h"
 #include "provider/keymgmt/gen_private.h"
-#include "provider/keymgmt/softkey.h"
 
 /* pkcs11_token:LABEL is short for a URI, which messages show. */
 static hsm_rc uri_of_label(const char *label, struct hsm_uri **out)
@@ -45,43 +43,6 @@ static int read_uri(const struct prov_gen *gen, struct hsm_uri **out)
     return prov_result(gen->ctx, rc);
 }
 
-/* The public numbers again, as a key of the restricted type. */
-static EVP_PKEY *restrict_soft(const struct prov_gen *gen,
-                               const EVP_PKEY *numbers)
-{
-    const struct prov_gen_in *in = &gen->in;
-    int salt_len = in->salt_len;
-    OSSL_PARAM extra[4], *p = extra, *params = NULL, *all = NULL;
-    EVP_PKEY *soft = NULL;
-
-    if (in->digest != NULL) {
-        *p++ = OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_RSA_DIGEST,
-                                                in->digest, 0);
-    }
-    if (in->mgf1_digest != NULL) {
-        *p++ = OSSL_PARAM_construct_utf8_string(
-            OSSL_PKEY_PARAM_RSA_MGF1_DIGEST, in->mgf1_digest, 0);
-    }
-    if (salt_len != PROV_GEN_NO_SALT_LEN) {
-        *p++ = OSSL_PARAM_construct_int(OSSL_PKEY_PARAM_RSA_PSS_SALTLEN,
-                                        &salt_len);
-    }
-    *p = OSSL_PARAM_construct_end();
-    if (EVP_PKEY_todata(numbers, EVP_PKEY_PUBLIC_KEY, &params) <= 0) {
-        return NULL;
-    }
-    all = p == extra ? params : OSSL_PARAM_merge(params, extra);
-    if (all != NULL) {
-        soft = prov_softkey_from_params(gen->ctx, gen->type->name,
-                                        EVP_PKEY_PUBLIC_KEY, all);
-    }
-    if (all != params) {
-        OPENSSL_free(all);
-    }
-    OSSL_PARAM_free(params);
-    return soft;
-}
-
 /* Tokens know nothing of RSA-PSS keys: what came back says RSA. */
 static bool settle_type(const struct prov_gen *gen, struct prov_key *key)
 {
@@ -91,7 +52,7 @@ static bool settle_type(const struct prov_gen *gen, struct prov_key *key)
         return true;
     }
     if (key->soft != NULL) {
-        soft = restrict_soft(gen, key->soft);
+        soft = prov_gen_restrict(gen, key->soft);
         if (soft == NULL) {
             return false;
         }

@@ -228,6 +228,53 @@ for my $case (
         $algorithm, options(@options));
 }
 
+# A restriction that cannot be written would be lost with the process, and the
+# key be one for every padding.
+
+for my $case (
+    ['a digest that PSS has no name for', [qr/restricted to PSS with digest MD5;/],
+     'rsa_pss_keygen_md:MD5'],
+    ['another', [qr/restricted to PSS with digest SM3;/], 'rsa_pss_keygen_md:SM3'],
+    ['the two of TLS', [qr/with digest MD5-SHA1;/], 'rsa_pss_keygen_md:MD5-SHA1'],
+    ['in MGF1 only', [qr/digest SHA256, MGF1 with MD5;/], 'rsa_pss_keygen_md:SHA256',
+     'rsa_pss_keygen_mgf1_md:MD5'],
+    ['a salt of less than nothing', [qr/at least -2 octets/],
+     'rsa_pss_keygen_saltlen:-2'],
+    ['a salt as long as the key', [qr/2048 bits cannot .* least 223 octets/],
+     'rsa_pss_keygen_md:SHA256', 'rsa_pss_keygen_saltlen:223'],
+    ['a salt too long without a digest', [qr/least 235 octets; say another/],
+     'rsa_pss_keygen_saltlen:235'],
+) {
+    my ($name, $patterns, @options) = @$case;
+    my $calls = $count->during(sub {
+        openssl_refuses(\%how, "RSA-PSS: $name", $patterns, @genpkey,
+            qw(-algorithm RSA-PSS), options('pkcs11_uri:pkcs11:token=tok',
+                                            @options), '-out', $file);
+    });
+    is(sum_of($calls), 0, '… no token is touched');
+    ok(!-s $file, '… nothing is written');
+}
+for my $case (
+    ['salt', '222', 'SHA256', 'Minimum Salt Length: (0x)?(DE|222)\b'],
+    ['mgf1', '20', 'SHA512', 'MGF1 with (SHA2-384|sha384)'],
+) {
+    my ($name, $salt, $md, $shows) = @$case;
+    my $key = "$dir/pss-$name.pem";
+    ok_openssl(\%how, "RSA-PSS: $name: the most that fits", @genpkey,
+        qw(-algorithm RSA-PSS), options("pkcs11_uri:pkcs11:token=tok",
+            "pkcs11_label:pss-$name", "rsa_pss_keygen_md:$md",
+            "rsa_pss_keygen_saltlen:$salt",
+            $name eq 'mgf1' ? 'rsa_pss_keygen_mgf1_md:SHA384' : ()),
+        '-out', $key);
+    my $public = openssl(\%how, 'pkey', '-in', $key, '-pubout');
+    my $text = openssl(alone(), 'pkey', '-pubin', '-in',
+                             spew("$dir/pss-$name.pub", $public->{out}),
+                             qw(-noout -text))->{out};
+    like($text, qr/$shows/i, '… the file says so, to any openssl');
+    $token->tool('--delete-object', '--type', $_, '--label', "pss-$name")
+        for qw(privkey pubkey);
+}
+
 # A token that does not keep what was asked for, or takes none of it
 
 my $fails = P11::Count->new($token, fail => 'C_GenerateKeyPair=0xd1');
