@@ -283,7 +283,9 @@ static int run_kdf(const struct kex *k, struct kdf *kdf, unsigned char *whole,
 }
 
 /* *len: the room, then what was written. As libcrypto has it, too small a
- * buffer receives the first part of a plain secret, and nothing of a key. */
+ * buffer receives the first part of a plain secret, and nothing of a key. In
+ * none there is no part: who forgot to set a length must not take what is in
+ * the buffer for a secret. */
 static int derive_on_token(const struct kex *k, unsigned char *secret,
                            size_t *len)
 {
@@ -295,9 +297,10 @@ static int derive_on_token(const struct kex *k, unsigned char *secret,
     if (!get_kdf(k, &kdf)) {
         return 0;
     }
-    if (kdf.name[0] != '\0' && *len < kdf.out_len) {
+    if (*len == 0 || (kdf.name[0] != '\0' && *len < kdf.out_len)) {
         return prov_raise_prov(PROV_R_OUTPUT_BUFFER_TOO_SMALL, "is %zu, should "
-                               "be at least %zu", *len, kdf.out_len);
+                               "be at least %zu", *len,
+                               kdf.name[0] != '\0' ? kdf.out_len : 1);
     }
     if (!derive_plain(k, whole, &n)) {
         return 0;

@@ -55,6 +55,7 @@ struct kdf {
     int cofactor;               /* -1, 0 or 1; -2: not set */
     size_t room;                /* 0: as much as there is */
 };
+#define NO_ROOM (MAX + 1)
 
 static int set_kdf(EVP_PKEY_CTX *ctx, const struct kdf *k)
 {
@@ -92,7 +93,7 @@ static int derive(OSSL_LIB_CTX *libctx, EVP_PKEY *own, EVP_PKEY *other,
 
     copy = good ? EVP_PKEY_CTX_dup(ctx) : NULL;
     EVP_PKEY_CTX_free(ctx);
-    *len = k->room != 0 ? k->room : MAX;
+    *len = k->room == NO_ROOM ? 0 : k->room != 0 ? k->room : MAX;
     good = copy != NULL ? EVP_PKEY_derive(copy, out, len) : 0;
     EVP_PKEY_CTX_free(copy);
     EVP_PKEY_free(peer);
@@ -145,6 +146,8 @@ static const struct {
     { "plain, the key's cofactor", { NULL, NULL, 0, NULL, -1, 0 }, true },
     { "no such cofactor mode", { NULL, NULL, 0, NULL, 2, 0 }, false },
     { "plain, in 8 octets", { NULL, NULL, 0, NULL, -2, 8 }, true },
+    { "plain, in none", { NULL, NULL, 0, NULL, -2, NO_ROOM }, false },
+    { "and in none", { "X963KDF", "SHA256", 24, NULL, -2, NO_ROOM }, false },
     { "SHA1, 16", { "X963KDF", "SHA1", 16, NULL, -2, 0 }, true },
     { "SHA1, 20", { "X963KDF", "SHA1", 20, NULL, -2, 0 }, true },
     { "SHA256, 24", { "X963KDF", "SHA256", 24, "ukm", -2, 0 }, true },
