@@ -17,16 +17,12 @@
 
 #include "provider/err.h"
 #include "provider/keymgmt/key.h"
-#include "provider/keymgmt/softkey.h"
+#include "provider/pkey/ecdh.h"
 #include "provider/pkey/held.h"
 #include "provider/query.h"
 #include "provider/soft.h"
-#include "src/crypto/derive.h"
 
 #define NAME "ECDH"
-
-/* Octets of the secret of the largest curve, and more. */
-#define SECRET_MAX 128
 
 struct kex {
     struct prov_held h;
@@ -75,19 +71,14 @@ static int kex_init(void *vctx, void *vkey, const OSSL_PARAM params[])
     struct kex *k = vctx;
     struct prov_key *key = vkey;
 
-    if (prov_key_is_on_token(key) && !hsm_key_usage(key->token).derive) {
-        return prov_raise(k->h.prov, HSM_E_KEY_USE, "%s: the token does not "
-                          "permit this key to derive (CKA_DERIVE)",
-                          hsm_key_name(key->token));
+    if (prov_key_is_on_token(key) && !prov_ecdh_may(key)) {
+        return 0;
     }
     prov_key_putp(&k->peer);
     return prov_held_begin(&k->h, key, EVP_PKEY_derive_init_ex, params,
                            "derive with");
 }
 
-/* A token may not check that the peer's point is on the curve: it is done
- * here, whatever the caller has checked. Whether its order matters depends on
- * the cofactor; as everywhere in libcrypto, that check is the caller's. */
 static int kex_set_peer(void *vctx, void *vpeer)
 {
     struct kex *k = vctx;
@@ -97,9 +88,7 @@ static int kex_set_peer(void *vctx, void *vpeer)
     if (k->h.pctx == NULL || peer == NULL || peer->soft == NULL) {
         return prov_raise_prov(PROV_R_MISSING_KEY, "no peer's public key");
     }
-    if (on_token
-        && !prov_softkey_check(k->h.prov, peer->soft,
-                               OSSL_KEYMGMT_SELECT_PUBLIC_KEY, true)) {
+    if (on_token && !prov_ecdh_check_peer(k->h.prov, peer->soft)) {
         return 0;
     }
     if (EVP_PKEY_derive_set_peer_ex(k->h.pctx, peer->soft, false) <= 0) {
@@ -111,22 +100,6 @@ static int kex_set_peer(void *vctx, void *vpeer)
         k->peer = peer;
     }
     return 1;
-}
-
-/* 04 ‖ x ‖ y, each of half octets, whatever form the peer's key prefers. */
-static int uncompressed(EVP_PKEY *peer, size_t half, unsigned char *point)
-{
-    BIGNUM *x = NULL, *y = NULL;
-    int n = (int)half;
-    bool ok = EVP_PKEY_get_bn_param(peer, OSSL_PKEY_PARAM_EC_PUB_X, &x) > 0
-              && EVP_PKEY_get_bn_param(peer, OSSL_PKEY_PARAM_EC_PUB_Y, &y) > 0
-              && BN_bn2binpad(x, point + 1, n) == n
-              && BN_bn2binpad(y, point + 1 + half, n) == n;
-
-    point[0] = 0x04;
-    BN_free(x);
-    BN_free(y);
-    return ok;
 }
 
 /* By the parameter, else by the key. */
@@ -196,28 +169,18 @@ static int with_cofactor(const struct kex *k, unsigned char *point, size_t len)
 static int derive_plain(const struct kex *k, unsigned char *whole,
                         size_t *len)
 {
-    unsigned char point[1 + 2 * SECRET_MAX];
-    const struct hsm_curve *curve = hsm_key_public(k->h.key->token)->curve;
-    size_t size = curve != NULL ? curve->field_bytes : 0;
-    size_t n = size;
+    unsigned char point[PROV_ECDH_POINT_MAX];
+    size_t size = prov_ecdh_size(k->h.key);
 
-    if (size == 0 || size > SECRET_MAX) {
-        return prov_raise_prov(PROV_R_INVALID_CURVE, "%s: key agreement needs "
-                               "a named curve", hsm_key_name(k->h.key->token));
-    }
-    if (k->peer == NULL || !uncompressed(k->peer->soft, size, point)) {
-        return prov_raise_prov(PROV_R_MISSING_KEY, "no peer's public key");
-    }
-    if (!with_cofactor(k, point, 1 + 2 * size)
-        || !prov_result(k->h.prov,
-                        hsm_derive_ecdh(k->h.key->token, false,
-                                        hsm_bytes_of(point, 1 + 2 * size),
-                                        whole, &n))) {
+    if (size == 0) {
         return 0;
     }
-    if (n != size) {
-        return prov_raise(k->h.prov, HSM_E_BAD_DATA, "the secret has %zu "
-                          "octets instead of %zu", n, size);
+    if (k->peer == NULL || !prov_ecdh_point(k->peer->soft, size, point)) {
+        return prov_raise_prov(PROV_R_MISSING_KEY, "no peer's public key");
+    }
+    if (!with_cofactor(k, point, PROV_ECDH_POINT(size))
+        || !prov_ecdh_on_token(k->h.key, point, whole)) {
+        return 0;
     }
     *len = size;
     return 1;
@@ -289,7 +252,7 @@ static int run_kdf(const struct kex *k, struct kdf *kdf, unsigned char *whole,
 static int derive_on_token(const struct kex *k, unsigned char *secret,
                            size_t *len)
 {
-    unsigned char whole[SECRET_MAX];
+    unsigned char whole[PROV_ECDH_MAX];
     struct kdf kdf;
     size_t n = 0;
     int ok = 0;
