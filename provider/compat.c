@@ -6,6 +6,8 @@
 #include <limits.h>
 #include <stdlib.h>
 
+#include <openssl/crypto.h>
+
 /* strtoul() alone would take blanks and signs. */
 static bool read_number(const char **at, unsigned int *out)
 {
@@ -54,4 +56,15 @@ bool prov_version_parse(const char *text, unsigned int *major,
 bool prov_core_needs_tls_groups(unsigned int minor, unsigned int major)
 {
     return major == 3 && minor < 5;
+}
+
+static bool has_dhkem(unsigned int minor, unsigned int major)
+{
+    return major > 3 || (major == 3 && minor >= 2);
+}
+
+bool prov_core_has_dhkem(unsigned int minor, unsigned int major)
+{
+    return has_dhkem(minor, major)
+           && has_dhkem(OPENSSL_version_minor(), OPENSSL_version_major());
 }

@@ -25,6 +25,8 @@ bool prov_version_parse(const char *text, unsigned int *major,
                         unsigned int *minor);
 /* A TLS group counts only when its provider also wins the key type (3.0). */
 bool prov_core_needs_tls_groups(unsigned int minor, unsigned int major);
+/* EC keys encapsulate there, and in the libcrypto that we are linked with. */
+bool prov_core_has_dhkem(unsigned int minor, unsigned int major);
 
 #ifndef OSSL_DISPATCH_END
 # define OSSL_DISPATCH_END { 0, NULL }
@@ -81,6 +83,21 @@ typedef int(OSSL_FUNC_signature_verify_message_update_fn)(
 typedef int(OSSL_FUNC_signature_verify_message_final_fn)(void *ctx);
 #endif
 
+/* Key encapsulation: 3.2. libcrypto may be newer than its headers were: the
+ * functions are there where prov_core_has_dhkem() says so. */
+#ifndef OSSL_FUNC_KEM_AUTH_ENCAPSULATE_INIT
+# define OSSL_FUNC_KEM_AUTH_ENCAPSULATE_INIT 12
+# define OSSL_FUNC_KEM_AUTH_DECAPSULATE_INIT 13
+typedef int(OSSL_FUNC_kem_auth_encapsulate_init_fn)(
+    void *ctx, void *provkey, void *authprivkey, const OSSL_PARAM params[]);
+typedef int(OSSL_FUNC_kem_auth_decapsulate_init_fn)(
+    void *ctx, void *provkey, void *authpubkey, const OSSL_PARAM params[]);
+__attribute__((weak)) int EVP_PKEY_auth_encapsulate_init(
+    EVP_PKEY_CTX *ctx, EVP_PKEY *authpriv, const OSSL_PARAM params[]);
+__attribute__((weak)) int EVP_PKEY_auth_decapsulate_init(
+    EVP_PKEY_CTX *ctx, EVP_PKEY *authpub, const OSSL_PARAM params[]);
+#endif
+
 /* Key exchange: 3.6. The function type needs 3.6's own types. */
 #ifndef OSSL_FUNC_KEYEXCH_DERIVE_SKEY
 # define OSSL_FUNC_KEYEXCH_DERIVE_SKEY 11
@@ -111,6 +128,11 @@ typedef void *(OSSL_FUNC_store_open_ex_fn)(void *provctx, const char *uri,
 #endif
 #ifndef OSSL_ASYM_CIPHER_PARAM_IMPLICIT_REJECTION               /* 3.2 */
 # define OSSL_ASYM_CIPHER_PARAM_IMPLICIT_REJECTION "implicit-rejection"
+#endif
+#ifndef OSSL_KEM_PARAM_OPERATION_DHKEM                          /* 3.2 */
+# define OSSL_KEM_PARAM_OPERATION_DHKEM "DHKEM"
+# define OSSL_KEM_PARAM_IKME "ikme"
+# define OSSL_PKEY_PARAM_DHKEM_IKM "dhkem-ikm"
 #endif
 #ifndef OSSL_SIGNATURE_PARAM_NONCE_TYPE                         /* 3.2 */
 # define OSSL_SIGNATURE_PARAM_NONCE_TYPE "nonce-type"

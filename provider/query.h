@@ -18,6 +18,7 @@ extern const OSSL_ALGORITHM prov_signature_algorithms[];
 extern const OSSL_ALGORITHM prov_asymcipher_algorithms[];
 extern const OSSL_ALGORITHM prov_keyexch_algorithms[];
 extern const OSSL_ALGORITHM prov_kem_algorithms[];
+extern const OSSL_ALGORITHM prov_kem_without_dhkem[];
 extern const OSSL_ALGORITHM prov_store_algorithms[];
 extern const OSSL_ALGORITHM prov_decoder_algorithms[];
 extern const OSSL_ALGORITHM prov_encoder_algorithms[];

@@ -14,6 +14,7 @@
 #include "provider/err.h"
 #include "provider/keymgmt/key.h"
 #include "provider/pkey/decrypt.h"
+#include "provider/pkey/dhkem.h"
 #include "provider/pkey/held.h"
 #include "provider/query.h"
 #include "provider/soft.h"
@@ -221,8 +222,13 @@ static const OSSL_DISPATCH functions[] = {
     { 0, NULL }
 };
 
-const OSSL_ALGORITHM prov_kem_algorithms[] = {
-    { "RSA:rsaEncryption:1.2.840.113549.1.1.1", PROV_PROPS, functions,
-      NAME " key encapsulation" },
-    { NULL, NULL, NULL, NULL }
-};
+#define RSA_ROW \
+    { "RSA:rsaEncryption:1.2.840.113549.1.1.1", PROV_PROPS, functions, \
+      NAME " key encapsulation" }
+#define EC_ROW \
+    { "EC:id-ecPublicKey:1.2.840.10045.2.1", PROV_PROPS, \
+      prov_dhkem_functions, "EC key encapsulation" }
+#define NO_MORE { NULL, NULL, NULL, NULL }
+
+const OSSL_ALGORITHM prov_kem_algorithms[] = { RSA_ROW, EC_ROW, NO_MORE };
+const OSSL_ALGORITHM prov_kem_without_dhkem[] = { RSA_ROW, NO_MORE };

@@ -107,6 +107,8 @@ static const struct rule rules[] = {
         OSSL_FUNC_KEM_ENCAPSULATE, OSSL_FUNC_KEM_DECAPSULATE, 0 },
       { { OSSL_FUNC_KEM_ENCAPSULATE_INIT, OSSL_FUNC_KEM_ENCAPSULATE },
         { OSSL_FUNC_KEM_DECAPSULATE_INIT, OSSL_FUNC_KEM_DECAPSULATE },
+        { OSSL_FUNC_KEM_AUTH_ENCAPSULATE_INIT,
+          OSSL_FUNC_KEM_AUTH_DECAPSULATE_INIT },
         { OSSL_FUNC_KEM_GET_CTX_PARAMS,
           OSSL_FUNC_KEM_GETTABLE_CTX_PARAMS },
         { OSSL_FUNC_KEM_SET_CTX_PARAMS,
@@ -427,6 +429,33 @@ static void check_groups(void)
     OSSL_LIB_CTX_free(private);
 }
 
+static size_t count_kem(unsigned int minor)
+{
+    struct prov_ctx ctx = { .core_major = 3, .core_minor = minor };
+    int no_cache = 0;
+    const OSSL_ALGORITHM *a = prov_query_operation(&ctx, OSSL_OP_KEM,
+                                                   &no_cache);
+    size_t n = 0;
+
+    for (; a != NULL && a[n].algorithm_names != NULL; n++) {
+        continue;
+    }
+    return n;
+}
+
+/* EC keys encapsulate where the default provider's do, too. */
+static void check_kem(void)
+{
+    size_t newest = are_names_of_default(OSSL_OP_KEM,
+                                         "EC:id-ecPublicKey:1.2.840.10045.2.1")
+                    ? 2 : 1;
+
+    is_int((long long)count_kem(0), 1, "3.0 encapsulates by RSA");
+    is_int((long long)count_kem(1), 1, "so does 3.1");
+    is_int((long long)count_kem(2), (long long)newest,
+           "3.2 by EC too, if our libcrypto does");
+}
+
 int main(void)
 {
     libctx = OSSL_LIB_CTX_new();
@@ -441,6 +470,7 @@ int main(void)
     check_keytypes();
     check_ways();
     check_groups();
+    check_kem();
     OSSL_PROVIDER_unload(ours);
     OSSL_PROVIDER_unload(theirs);
     OSSL_LIB_CTX_free(libctx);
