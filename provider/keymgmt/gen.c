@@ -107,6 +107,7 @@ int prov_gen_set_params(void *genctx, const OSSL_PARAM params[])
 {
     struct prov_gen *gen = genctx;
     unsigned long before = ERR_peek_last_error();
+    const OSSL_PARAM *ikm = NULL;
 
     if (params == NULL || params[0].key == NULL) {
         return 1;
@@ -114,6 +115,10 @@ int prov_gen_set_params(void *genctx, const OSSL_PARAM params[])
     if (EVP_PKEY_CTX_set_params(gen->inner, params) <= 0) {
         return ERR_peek_last_error() != before
             ? 0 : name_refused(gen, params, before);
+    }
+    ikm = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_DHKEM_IKM);
+    if (ikm != NULL) {
+        gen->in.from_ikm = ikm->data != NULL && ikm->data_size > 0;
     }
     return prov_params_decode(common_rows, params, &gen->in)
            && prov_params_decode(prov_gen_params, params, gen->in.own);

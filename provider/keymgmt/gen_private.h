@@ -18,6 +18,7 @@
 struct prov_gen_in {
     char *own[PROV_GEN_N];              /* as the rows say */
     char *group, *encoding;             /* EC */
+    bool from_ikm;                      /* it is to come of known octets */
     struct prov_curve_manner manner;
     unsigned int bits, primes;          /* RSA */
     BIGNUM *e;

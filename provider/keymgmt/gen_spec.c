@@ -138,6 +138,12 @@ static int read_group(const struct prov_gen *gen, struct hsm_keygen *spec)
                           "a key on a token cannot have explicit parameters;"
                           " say -pkeyopt ec_param_enc:named_curve");
     }
+    if (in->from_ikm) {
+        return prov_raise(gen->ctx, HSM_E_PARAMETER,
+                          "a key on a token cannot be made of %s, which"
+                          " somebody knows; leave it out",
+                          OSSL_PKEY_PARAM_DHKEM_IKM);
+    }
     if (group == NULL) {
         return prov_raise(gen->ctx, HSM_E_PARAMETER,
                           "no named curve is given; say -pkeyopt group:P-256"
