@@ -119,6 +119,8 @@ my %orders = (
                           properties => '?provider=pkcs11' },
 );
 for my $order (sort keys %orders) {
+    # libcrypto loses a key management where it refuses.
+    next if $order ne 'ours preferred' && sanitizer();
     my (undef, $result) = does("$order: a sender's key, nothing said", {
         conf => $orders{$order} }, 'dhkem_ssl', 'unasked', @{ $pair{'P-256'} });
     like($result->{out}, $order eq 'ours preferred' ? qr/^# unasked: ours$/m
