@@ -58,13 +58,19 @@ bool prov_core_needs_tls_groups(unsigned int minor, unsigned int major)
     return major == 3 && minor < 5;
 }
 
-static bool has_dhkem(unsigned int minor, unsigned int major)
+static bool is_since(unsigned int first, unsigned int minor,
+                     unsigned int major)
 {
-    return major > 3 || (major == 3 && minor >= 2);
+    return major > 3 || (major == 3 && minor >= first);
 }
 
 bool prov_core_has_dhkem(unsigned int minor, unsigned int major)
 {
-    return has_dhkem(minor, major)
-           && has_dhkem(OPENSSL_version_minor(), OPENSSL_version_major());
+    return is_since(2, minor, major)
+           && is_since(2, OPENSSL_version_minor(), OPENSSL_version_major());
+}
+
+bool prov_core_signs_messages(unsigned int minor, unsigned int major)
+{
+    return is_since(4, minor, major);
 }

@@ -27,6 +27,8 @@ bool prov_version_parse(const char *text, unsigned int *major,
 bool prov_core_needs_tls_groups(unsigned int minor, unsigned int major);
 /* EC keys encapsulate there, and in the libcrypto that we are linked with. */
 bool prov_core_has_dhkem(unsigned int minor, unsigned int major);
+/* Signatures of messages, and composite algorithms for them (3.4). */
+bool prov_core_signs_messages(unsigned int minor, unsigned int major);
 
 #ifndef OSSL_DISPATCH_END
 # define OSSL_DISPATCH_END { 0, NULL }

@@ -10,6 +10,7 @@ static const struct {
     bool (*core_has)(unsigned int minor, unsigned int major);   /* NULL: any */
 } tables[] = {
     { OSSL_OP_KEYMGMT, prov_keymgmt_algorithms, NULL },
+    { OSSL_OP_SIGNATURE, prov_signature_composites, prov_core_signs_messages },
     { OSSL_OP_SIGNATURE, prov_signature_algorithms, NULL },
     { OSSL_OP_ASYM_CIPHER, prov_asymcipher_algorithms, NULL },
     { OSSL_OP_KEYEXCH, prov_keyexch_algorithms, NULL },

@@ -15,6 +15,8 @@ extern OSSL_FUNC_provider_query_operation_fn prov_query_operation;
 /* Each ends with a row of NULLs, and is defined beside its implementation. */
 extern const OSSL_ALGORITHM prov_keymgmt_algorithms[];
 extern const OSSL_ALGORITHM prov_signature_algorithms[];
+/* Those, and composites. */
+extern const OSSL_ALGORITHM prov_signature_composites[];
 extern const OSSL_ALGORITHM prov_asymcipher_algorithms[];
 extern const OSSL_ALGORITHM prov_keyexch_algorithms[];
 extern const OSSL_ALGORITHM prov_kem_algorithms[];

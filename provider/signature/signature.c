@@ -31,8 +31,14 @@ void prov_sig_free(void *vctx)
     prov_shadow_clear(&s->shadow);
     EVP_MD_CTX_free(s->hash);
     hsm_buf_clear(&s->message);
+    hsm_buf_clear(&s->signature);
     prov_key_put(s->key);
     OPENSSL_free(s);
+}
+
+static bool copy_buf(struct hsm_buf *dst, const struct hsm_buf *src)
+{
+    return src->len == 0 || hsm_ok(hsm_buf_set(dst, hsm_buf_bytes(src)));
 }
 
 void *prov_sig_dup(void *vctx)
@@ -49,10 +55,10 @@ void *prov_sig_dup(void *vctx)
     dst->key = src->key != NULL ? prov_key_get(src->key) : NULL;
     dst->hash = NULL;
     dst->message = (struct hsm_buf)HSM_BUF_INIT;
-    ok = prov_shadow_dup(&dst->shadow, &src->shadow) != 0;
-    if (ok && src->message.len > 0) {
-        ok = hsm_ok(hsm_buf_set(&dst->message, hsm_buf_bytes(&src->message)));
-    }
+    dst->signature = (struct hsm_buf)HSM_BUF_INIT;
+    ok = prov_shadow_dup(&dst->shadow, &src->shadow) != 0
+         && copy_buf(&dst->message, &src->message)
+         && copy_buf(&dst->signature, &src->signature);
     if (ok && src->hash != NULL) {
         dst->hash = EVP_MD_CTX_new();
         ok = dst->hash != NULL
@@ -82,9 +88,11 @@ static int take_key(struct prov_sig *s, void *vkey)
         prov_key_put(s->key);
         s->key = key;
     }
+    s->begun = false;
     s->finished = false;
     s->gives = PROV_GIVES_UNDECIDED;
     hsm_buf_clear(&s->message);
+    hsm_buf_clear(&s->signature);
     return 1;
 }
 
@@ -281,6 +289,7 @@ int prov_sig_digest_sign_update(void *vctx, const unsigned char *data,
     if (!can_go_on(s)) {
         return 0;
     }
+    s->begun = true;
     return s->on_token ? update_for_token(s, data, datalen)
                        : EVP_DigestSignUpdate(s->shadow.md, data, datalen);
 }
@@ -290,8 +299,11 @@ int prov_sig_digest_verify_update(void *vctx, const unsigned char *data,
 {
     struct prov_sig *s = vctx;
 
-    return can_go_on(s) ? EVP_DigestVerifyUpdate(s->shadow.md, data, datalen)
-                        : 0;
+    if (!can_go_on(s)) {
+        return 0;
+    }
+    s->begun = true;
+    return EVP_DigestVerifyUpdate(s->shadow.md, data, datalen);
 }
 
 static int final_on_token(struct prov_sig *s, unsigned char *sig,

@@ -22,6 +22,7 @@ struct prov_sig_row {
     const char *name;           /* libcrypto's, "RSA" */
     enum prov_sig_family family;
     CK_MECHANISM_TYPE serves_all;           /* signs digests of any kind */
+    const char *digest;         /* of a composite, its only one; else NULL */
 };
 
 /* What a token will be given: known when the message begins. */
@@ -29,6 +30,13 @@ enum prov_sig_gives {
     PROV_GIVES_UNDECIDED,
     PROV_GIVES_DIGEST,
     PROV_GIVES_MESSAGE          /* its mechanisms hash by themselves */
+};
+
+/* What a composite was initialised for. */
+enum prov_sig_about {
+    PROV_ABOUT_DIGEST,          /* made elsewhere; all that is no composite */
+    PROV_ABOUT_SIGNING,         /* a message */
+    PROV_ABOUT_VERIFYING
 };
 
 struct prov_sig {
@@ -39,7 +47,10 @@ struct prov_sig {
     EVP_MD_CTX *hash;           /* what a token will sign; NULL otherwise */
     enum prov_sig_gives gives;
     struct hsm_buf message;     /* all of it so far, where a token hashes */
+    enum prov_sig_about about;
+    struct hsm_buf signature;   /* of a composite: what is to be verified */
     bool on_token;              /* this operation is a token's signature */
+    bool begun;                 /* part of a message has come */
     bool finished;              /* the hash has been taken out */
 };
 

@@ -22,9 +22,9 @@ void hsm_index_clear(struct hsm_index *index);
  * Completes the public half of the private key objects[0], as
  * hsm_objects_complete() does, and restricts it; what was read for that is
  * added to objects. At the first key whose public half is known, or is not, the
- * certificates are put into the index, or the public keys, too; the private ones
- * where keys that share a label have to be told apart: a search each, and one
- * call for each object that is found.
+ * certificates are put into the index, or the public keys, too; the private
+ * ones where keys that share a label have to be told apart: a search each, and
+ * one call for each object that is found.
  */
 HSM_CHECKED hsm_rc hsm_index_complete(struct hsm_index *index,
                                       struct hsm_session *s,

@@ -104,8 +104,8 @@ static hsm_rc recover_library(const struct hsm_run *run, hsm_rc rc,
     return confirm(run);
 }
 
-/* The token said so before it began to do anything. Not CKR_SESSION_CLOSED: that
- * is of one that was closed meanwhile [PKCS#11 2.40, 5.1.2]. */
+/* The token said so before it began to do anything. Not CKR_SESSION_CLOSED:
+ * that is of one that was closed meanwhile [PKCS#11 2.40, 5.1.2]. */
 static bool was_not_begun(hsm_rc rc)
 {
     return rc.rv == CKR_SESSION_HANDLE_INVALID

@@ -29,8 +29,8 @@ typedef hsm_rc (*hsm_run_fn)(struct hsm_session *s, void *arg);
  * Runs fn. A failure of a STALE class is repaired and tried once more (logins
  * and searches a few times, with pauses, on tokens where those are known to
  * disturb each other); any other is returned, with the token's name as where.
- * With once, an act is repeated only if the token did not even begin it. Nothing
- * is where a PIN that may be wrong may have been counted as a try.
+ * With once, an act is repeated only if the token did not even begin it.
+ * Nothing is where a PIN that may be wrong may have been counted as a try.
  */
 HSM_CHECKED hsm_rc hsm_run(const struct hsm_run *run, hsm_run_fn fn,
                            void *arg);

@@ -171,24 +171,30 @@ static void check_settings(void)
        == PROV_SETTINGS + PROV_MODULE_SETTINGS, "and no other is");
 }
 
+static void check_names(int operation, const OSSL_ALGORITHM *a)
+{
+    for (; a != NULL && a->algorithm_names != NULL; a++) {
+        ok(has_all(provider_page, provider_page + strlen(provider_page),
+                   a->algorithm_names, ":"),
+           "operation %d: %s", operation, a->algorithm_names);
+    }
+}
+
 static void check_algorithms(OSSL_PROVIDER *ours)
 {
     static const int operations[] = {
         OSSL_OP_KEYMGMT, OSSL_OP_SIGNATURE, OSSL_OP_ASYM_CIPHER,
         OSSL_OP_KEYEXCH, OSSL_OP_KEM, OSSL_OP_STORE
     };
-    const OSSL_ALGORITHM *a;
     int no_cache;
     size_t i;
 
     for (i = 0; i < N(operations); i++) {
-        a = OSSL_PROVIDER_query_operation(ours, operations[i], &no_cache);
-        for (; a != NULL && a->algorithm_names != NULL; a++) {
-            ok(has_all(provider_page, provider_page + strlen(provider_page),
-                       a->algorithm_names, ":"),
-               "operation %d: %s", operations[i], a->algorithm_names);
-        }
+        check_names(operations[i], OSSL_PROVIDER_query_operation(
+                        ours, operations[i], &no_cache));
     }
+    /* Those that this OpenSSL does not take as well. */
+    check_names(OSSL_OP_SIGNATURE, prov_signature_composites);
 }
 
 static void check_rows(void)

@@ -35,13 +35,14 @@ static OSSL_PROVIDER *ours, *theirs;
 struct rule {
     int operation;
     const char *name;
+    bool composite;             /* signatures of one hash, or those of any */
     int must[12];
     int sets[12][5];
     bool default_has;           /* the default provider has the same names */
 };
 
 static const struct rule rules[] = {
-    { OSSL_OP_KEYMGMT, "keymgmt",
+    { OSSL_OP_KEYMGMT, "keymgmt", false,
       { OSSL_FUNC_KEYMGMT_NEW, OSSL_FUNC_KEYMGMT_FREE, OSSL_FUNC_KEYMGMT_HAS,
         OSSL_FUNC_KEYMGMT_MATCH, OSSL_FUNC_KEYMGMT_LOAD, OSSL_FUNC_KEYMGMT_DUP,
         OSSL_FUNC_KEYMGMT_IMPORT, OSSL_FUNC_KEYMGMT_EXPORT,
@@ -55,7 +56,7 @@ static const struct rule rules[] = {
         { OSSL_FUNC_KEYMGMT_IMPORT, OSSL_FUNC_KEYMGMT_IMPORT_TYPES },
         { OSSL_FUNC_KEYMGMT_EXPORT, OSSL_FUNC_KEYMGMT_EXPORT_TYPES } },
       true },
-    { OSSL_OP_SIGNATURE, "signature",
+    { OSSL_OP_SIGNATURE, "signature", false,
       { OSSL_FUNC_SIGNATURE_NEWCTX, OSSL_FUNC_SIGNATURE_FREECTX,
         OSSL_FUNC_SIGNATURE_DUPCTX, OSSL_FUNC_SIGNATURE_SIGN,
         OSSL_FUNC_SIGNATURE_VERIFY, OSSL_FUNC_SIGNATURE_DIGEST_SIGN_FINAL,
@@ -82,7 +83,29 @@ static const struct rule rules[] = {
         { OSSL_FUNC_SIGNATURE_SET_CTX_MD_PARAMS,
           OSSL_FUNC_SIGNATURE_SETTABLE_CTX_MD_PARAMS } },
       true },
-    { OSSL_OP_ASYM_CIPHER, "asymmetric cipher",
+    { OSSL_OP_SIGNATURE, "composite signature", true,
+      { OSSL_FUNC_SIGNATURE_NEWCTX, OSSL_FUNC_SIGNATURE_FREECTX,
+        OSSL_FUNC_SIGNATURE_DUPCTX, OSSL_FUNC_SIGNATURE_SIGN,
+        OSSL_FUNC_SIGNATURE_VERIFY, OSSL_FUNC_SIGNATURE_SIGN_MESSAGE_INIT,
+        OSSL_FUNC_SIGNATURE_VERIFY_MESSAGE_INIT,
+        OSSL_FUNC_SIGNATURE_GET_CTX_PARAMS,
+        OSSL_FUNC_SIGNATURE_SET_CTX_PARAMS, 0 },
+      { { OSSL_FUNC_SIGNATURE_SIGN_INIT, OSSL_FUNC_SIGNATURE_SIGN },
+        { OSSL_FUNC_SIGNATURE_VERIFY_INIT, OSSL_FUNC_SIGNATURE_VERIFY },
+        { OSSL_FUNC_SIGNATURE_VERIFY_RECOVER_INIT,
+          OSSL_FUNC_SIGNATURE_VERIFY_RECOVER },
+        { OSSL_FUNC_SIGNATURE_SIGN_MESSAGE_INIT,
+          OSSL_FUNC_SIGNATURE_SIGN_MESSAGE_UPDATE,
+          OSSL_FUNC_SIGNATURE_SIGN_MESSAGE_FINAL },
+        { OSSL_FUNC_SIGNATURE_VERIFY_MESSAGE_INIT,
+          OSSL_FUNC_SIGNATURE_VERIFY_MESSAGE_UPDATE,
+          OSSL_FUNC_SIGNATURE_VERIFY_MESSAGE_FINAL },
+        { OSSL_FUNC_SIGNATURE_GET_CTX_PARAMS,
+          OSSL_FUNC_SIGNATURE_GETTABLE_CTX_PARAMS },
+        { OSSL_FUNC_SIGNATURE_SET_CTX_PARAMS,
+          OSSL_FUNC_SIGNATURE_SETTABLE_CTX_PARAMS } },
+      true },
+    { OSSL_OP_ASYM_CIPHER, "asymmetric cipher", false,
       { OSSL_FUNC_ASYM_CIPHER_NEWCTX, OSSL_FUNC_ASYM_CIPHER_FREECTX,
         OSSL_FUNC_ASYM_CIPHER_DUPCTX, OSSL_FUNC_ASYM_CIPHER_ENCRYPT,
         OSSL_FUNC_ASYM_CIPHER_DECRYPT, 0 },
@@ -93,7 +116,7 @@ static const struct rule rules[] = {
         { OSSL_FUNC_ASYM_CIPHER_SET_CTX_PARAMS,
           OSSL_FUNC_ASYM_CIPHER_SETTABLE_CTX_PARAMS } },
       true },
-    { OSSL_OP_KEYEXCH, "key exchange",
+    { OSSL_OP_KEYEXCH, "key exchange", false,
       { OSSL_FUNC_KEYEXCH_NEWCTX, OSSL_FUNC_KEYEXCH_FREECTX,
         OSSL_FUNC_KEYEXCH_DUPCTX, OSSL_FUNC_KEYEXCH_INIT,
         OSSL_FUNC_KEYEXCH_SET_PEER, OSSL_FUNC_KEYEXCH_DERIVE, 0 },
@@ -102,7 +125,7 @@ static const struct rule rules[] = {
         { OSSL_FUNC_KEYEXCH_SET_CTX_PARAMS,
           OSSL_FUNC_KEYEXCH_SETTABLE_CTX_PARAMS } },
       true },
-    { OSSL_OP_KEM, "key encapsulation",
+    { OSSL_OP_KEM, "key encapsulation", false,
       { OSSL_FUNC_KEM_NEWCTX, OSSL_FUNC_KEM_FREECTX, OSSL_FUNC_KEM_DUPCTX,
         OSSL_FUNC_KEM_ENCAPSULATE, OSSL_FUNC_KEM_DECAPSULATE, 0 },
       { { OSSL_FUNC_KEM_ENCAPSULATE_INIT, OSSL_FUNC_KEM_ENCAPSULATE },
@@ -114,20 +137,20 @@ static const struct rule rules[] = {
         { OSSL_FUNC_KEM_SET_CTX_PARAMS,
           OSSL_FUNC_KEM_SETTABLE_CTX_PARAMS } },
       true },
-    { OSSL_OP_STORE, "store",
+    { OSSL_OP_STORE, "store", false,
       { OSSL_FUNC_STORE_OPEN, OSSL_FUNC_STORE_LOAD, OSSL_FUNC_STORE_EOF,
         OSSL_FUNC_STORE_CLOSE, OSSL_FUNC_STORE_EXPORT_OBJECT, 0 },
       { { OSSL_FUNC_STORE_SET_CTX_PARAMS,
           OSSL_FUNC_STORE_SETTABLE_CTX_PARAMS } },
       false },
-    { OSSL_OP_DECODER, "decoder",
+    { OSSL_OP_DECODER, "decoder", false,
       { OSSL_FUNC_DECODER_NEWCTX, OSSL_FUNC_DECODER_FREECTX,
         OSSL_FUNC_DECODER_DECODE, OSSL_FUNC_DECODER_DOES_SELECTION,
         OSSL_FUNC_DECODER_EXPORT_OBJECT, 0 },
       { { OSSL_FUNC_DECODER_SET_CTX_PARAMS,
           OSSL_FUNC_DECODER_SETTABLE_CTX_PARAMS } },
       false },
-    { OSSL_OP_ENCODER, "encoder",
+    { OSSL_OP_ENCODER, "encoder", false,
       { OSSL_FUNC_ENCODER_NEWCTX, OSSL_FUNC_ENCODER_FREECTX,
         OSSL_FUNC_ENCODER_ENCODE, OSSL_FUNC_ENCODER_DOES_SELECTION, 0 },
       { { OSSL_FUNC_ENCODER_IMPORT_OBJECT, OSSL_FUNC_ENCODER_FREE_OBJECT } },
@@ -244,6 +267,17 @@ static bool is_fetched(int operation, const char *names, const char *query)
     return there;
 }
 
+static bool is_composite(const OSSL_DISPATCH *table)
+{
+    return count_id(table, OSSL_FUNC_SIGNATURE_QUERY_KEY_TYPES) != 0;
+}
+
+static bool is_for(const struct rule *rule, const OSSL_DISPATCH *table)
+{
+    return rule->operation != OSSL_OP_SIGNATURE
+           || rule->composite == is_composite(table);
+}
+
 static void check_operation(const struct rule *rule)
 {
     int no_cache = 0;
@@ -255,6 +289,9 @@ static void check_operation(const struct rule *rule)
     ok(all == OSSL_PROVIDER_query_operation(ours, rule->operation, &no_cache),
        "%s: always the same", rule->name);
     for (a = all; a != NULL && a->algorithm_names != NULL; a++) {
+        if (!is_for(rule, a->implementation)) {
+            continue;
+        }
         ok(is_once_each(a->implementation), "%s %s: each function once",
            rule->name, a->algorithm_names);
         ok(is_complete(rule, a->implementation), "%s %s: complete", rule->name,
@@ -271,6 +308,63 @@ static void check_operation(const struct rule *rule)
         ok(is_fetched(rule->operation, a->algorithm_names,
                       a->property_definition), "%s %s: fetched", rule->name,
            a->algorithm_names);
+    }
+}
+
+/* ---- composite signatures, of the OpenSSL that has them ---- */
+
+static size_t count_composites(const OSSL_ALGORITHM *all)
+{
+    size_t n = 0;
+
+    for (; all != NULL && all->algorithm_names != NULL; all++) {
+        n += is_composite(all->implementation) ? 1 : 0;
+    }
+    return n;
+}
+
+/* What the default provider has for RSA and ECDSA, by its names. */
+static bool is_wanted(const OSSL_ALGORITHM *theirs_row)
+{
+    return is_composite(theirs_row->implementation)
+           && (strncmp(theirs_row->algorithm_names, "RSA-", 4) == 0
+               || strncmp(theirs_row->algorithm_names, "ECDSA-", 6) == 0);
+}
+
+static void check_composites(void)
+{
+    int no_cache = 0;
+    const OSSL_ALGORITHM *row, *all = OSSL_PROVIDER_query_operation(
+        ours, OSSL_OP_SIGNATURE, &no_cache);
+    size_t wanted = 0;
+    static const struct {
+        unsigned int major, minor;
+        bool offered;
+    } cores[] = {
+        { 3, 0, false }, { 3, 3, false }, { 3, 4, true }, { 3, 5, true },
+        { 4, 0, true }
+    };
+    size_t i;
+
+    for (row = OSSL_PROVIDER_query_operation(theirs, OSSL_OP_SIGNATURE,
+                                             &no_cache);
+         row != NULL && row->algorithm_names != NULL; row++) {
+        wanted += is_wanted(row) ? 1 : 0;
+    }
+    is_int((long long)count_composites(all), (long long)wanted,
+           "as many composites as the default provider has");
+    is_int((long long)count_composites(prov_signature_algorithms), 0,
+           "none for an older OpenSSL");
+    ok(count_composites(prov_signature_composites) >= 20, "20 and more");
+    for (i = 0; i < N(cores); i++) {
+        struct prov_ctx ctx = { .core_major = cores[i].major,
+                                .core_minor = cores[i].minor };
+        const OSSL_ALGORITHM *got = prov_query_operation(
+            &ctx, OSSL_OP_SIGNATURE, &no_cache);
+
+        ok((count_composites(got) > 0) == cores[i].offered && no_cache == 0,
+           "%u.%u: composites are %s", cores[i].major, cores[i].minor,
+           cores[i].offered ? "offered" : "not offered");
     }
 }
 
@@ -467,6 +561,7 @@ int main(void)
         return tap_done();
     }
     check_operations();
+    check_composites();
     check_keytypes();
     check_ways();
     check_groups();

@@ -15,4 +15,7 @@ for my $program (qw(tables_prov rows_prov)) {
     my $n = () = $result->{out} =~ /^ok /mg;
     cmp_ok($n, '>', 200, "$program: $n checks");
 }
+ok_run({ env => { OPENSSL_CONF => '/dev/null' } },
+       'composite signatures, by their functions',
+       builddir() . '/tests/c/composite_prov');
 done_testing();
