@@ -17,7 +17,8 @@ use P11::Suite::Tap;
 use P11::Test ();
 
 my @token_files = map { "evppkey_$_.txt" }
-    qw(rsa_common rsa ecdsa ecdh ecc brainpool kas mismatch);
+    qw(rsa_common rsa rsa_sigalg ecdsa ecdsa_sigalg ecdh ecc brainpool kas
+       mismatch);
 # What evp_test says of a test that went wrong.
 my $wrong = qr/Source\ of\ above|Succeeded\ but|Expected|Test\ is\ missing
               |\w+\ error/x;
