@@ -137,8 +137,8 @@ static void order(const char *name)
 static void copies(const char *name)
 {
     struct octets a = { .len = sizeof(a.p) }, b = { .len = sizeof(b.p) };
-    EVP_PKEY_CTX *copy, *ctx = started(&token, name,
-                                       EVP_PKEY_sign_message_init);
+    EVP_PKEY_CTX *ctx = started(&token, name, EVP_PKEY_sign_message_init);
+    EVP_PKEY_CTX *copy = NULL;
     size_t half = sizeof(message) / 2;
 
     ok(EVP_PKEY_sign_message_update(ctx, message, half) == 1
@@ -156,6 +156,7 @@ static void copies(const char *name)
        "… without an algorithm none is begun");
     ERR_clear_error();
     EVP_PKEY_CTX_free(copy);
+    copy = NULL;
     ctx = started(&token, name, EVP_PKEY_verify_message_init);
     ok(EVP_PKEY_CTX_set_signature(ctx, b.p, b.len) == 1
        && (copy = EVP_PKEY_CTX_dup(ctx)) != NULL, "… of verifying");
