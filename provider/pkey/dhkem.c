@@ -111,11 +111,11 @@ static int explained(const struct dhkem *k, int result, unsigned long before)
     return result;
 }
 
-/* What libcrypto has taken. */
+/* What libcrypto has taken: the kind up to a NUL, however much room for it the
+ * application has. */
 static int remember(struct dhkem *k, const OSSL_PARAM params[])
 {
     const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, OSSL_KEM_PARAM_IKME);
-    char *kind = k->kind;
 
     if (p != NULL) {
         hsm_buf_clear(&k->ikme);
@@ -126,7 +126,10 @@ static int remember(struct dhkem *k, const OSSL_PARAM params[])
         }
     }
     p = OSSL_PARAM_locate_const(params, OSSL_KEM_PARAM_OPERATION);
-    return p == NULL || OSSL_PARAM_get_utf8_string(p, &kind, sizeof(k->kind));
+    if (p != NULL) {
+        (void)OPENSSL_strlcpy(k->kind, p->data, sizeof(k->kind));
+    }
+    return 1;
 }
 
 static int begin_pctx(struct dhkem *k, const OSSL_PARAM params[])
@@ -425,7 +428,8 @@ static int open_on_token(const struct dhkem *k, struct hsm_bytes in,
 
 /* ---- the operations ---- */
 
-/* As libcrypto has it, without a length the room is enough. */
+/* As with RSA, without a length the room is enough; libcrypto, which has the
+ * work in software, wants lengths here. */
 static int check_room(const char *what, const size_t *room, size_t needed)
 {
     if (room != NULL && *room < needed) {

@@ -57,16 +57,17 @@ static inline void pair_free(struct pair *p)
     twins_free(&p->r);
 }
 
+/* The kind comes with all its room, as from those who have it in an array. */
 static inline int begin(EVP_PKEY_CTX *ctx, const struct how *h, bool seals)
 {
-    char kind[64];
+    char kind[64] = "";
     unsigned char ikme[sizeof(h->ikme->p)];
     OSSL_PARAM params[3], *p = params;
 
     if (h->kind != NULL) {
         snprintf(kind, sizeof(kind), "%s", h->kind);
         *p++ = OSSL_PARAM_construct_utf8_string(OSSL_KEM_PARAM_OPERATION,
-                                                kind, 0);
+                                                kind, sizeof(kind));
     }
     if (h->ikme != NULL) {
         memcpy(ikme, h->ikme->p, h->ikme->len);
@@ -95,6 +96,18 @@ static inline EVP_PKEY_CTX *operation(const struct how *h, bool seals,
         ctx = NULL;
     }
     return ctx;
+}
+
+/* There is one error, whatever EVP adds to it. The queue is emptied. */
+static inline bool is_told(void)
+{
+    unsigned long e;
+    int n = 0;
+
+    while ((e = ERR_get_error()) != 0) {
+        n += ERR_GET_LIB(e) != ERR_LIB_EVP ? 1 : 0;
+    }
+    return n == 1;
 }
 
 static inline EVP_PKEY_CTX *copy_of(EVP_PKEY_CTX *ctx)
