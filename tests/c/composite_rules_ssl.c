@@ -75,6 +75,43 @@ static void changed(const char *name)
     }
 }
 
+/* By us, and not by libcrypto before. */
+static bool is_told_by_us(bool result)
+{
+    bool ours = ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_PROV;
+
+    return is_told(result) && ours;
+}
+
+/* Nor are they changed by a parameter of another type. */
+static void types(const char *name)
+{
+    int64_t much = INT64_C(1) << 40;
+    double real = 1.5;
+    const OSSL_PARAM rows[] = {
+        OSSL_PARAM_construct_int64(OSSL_SIGNATURE_PARAM_DIGEST, &much),
+        OSSL_PARAM_construct_double(OSSL_SIGNATURE_PARAM_SIGNATURE, &real),
+        /* RSA's: */
+        OSSL_PARAM_construct_int64(OSSL_SIGNATURE_PARAM_PAD_MODE, &much),
+        OSSL_PARAM_construct_double(OSSL_SIGNATURE_PARAM_PAD_MODE, &real)
+    };
+    size_t i;
+
+    for (i = 0; i < (is_rsa() ? N_OF(rows) : 2); i++) {
+        OSSL_PARAM params[] = { rows[i], OSSL_PARAM_END };
+        EVP_PKEY_CTX *ctx = NULL;
+
+        ok(is_told_by_us(start(&token, name, EVP_PKEY_verify_message_init,
+                               params, &ctx) == 1),
+           "%s: a %s of no such type, %zu", name, rows[i].key, i);
+        EVP_PKEY_CTX_free(ctx);
+        ctx = started(&token, name, EVP_PKEY_verify_message_init);
+        ok(is_told_by_us(EVP_PKEY_CTX_set_params(ctx, params) > 0),
+           "… or later");
+        EVP_PKEY_CTX_free(ctx);
+    }
+}
+
 /* By way of EVP_PKEY_CTX. The default provider's would take it, and go on. */
 static void set_md(const char *name)
 {
@@ -338,6 +375,7 @@ int main(int argc, char **argv)
     }
     for (i = 0; i < names.n; i += 4) {
         changed(names.name[i]);
+        types(names.name[i]);
         order(names.name[i]);
         copies(names.name[i]);
     }
