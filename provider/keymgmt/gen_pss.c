@@ -14,8 +14,9 @@
 #include "provider/keymgmt/softkey.h"
 #include "src/crypto/hash.h"
 
-/* The hash of a restriction that names none [RFC 4055, 3.1]. */
+/* Of a restriction that names none [RFC 4055, 3.1]. */
 #define DEFAULT_HASH "SHA1"
+#define DEFAULT_SALT_LEN 20
 
 EVP_PKEY *prov_gen_restrict(const struct prov_gen *gen,
                             const EVP_PKEY *numbers)
@@ -98,16 +99,22 @@ static bool can_be_written(const struct prov_gen *gen, unsigned int bits)
     return can;
 }
 
+static int least_salt(const struct prov_gen_in *in)
+{
+    return in->salt_len != PROV_GEN_NO_SALT_LEN ? in->salt_len
+                                                : DEFAULT_SALT_LEN;
+}
+
 /* EMSA-PSS [RFC 8017, 9.1.1] */
 static bool salt_fits(const struct prov_gen_in *in, unsigned int bits)
 {
     const struct hsm_hash *md =
         hsm_hash_by_name(in->digest != NULL ? in->digest : DEFAULT_HASH);
     size_t room = (bits + 6) / 8;
+    int least = least_salt(in);
 
-    return md == NULL || in->salt_len == PROV_GEN_NO_SALT_LEN
-           || (in->salt_len >= 0
-               && (size_t)in->salt_len + md->bytes + 2 <= room);
+    return md == NULL
+           || (least >= 0 && (size_t)least + md->bytes + 2 <= room);
 }
 
 int prov_gen_check_pss(const struct prov_gen *gen, unsigned int bits)
@@ -123,7 +130,7 @@ int prov_gen_check_pss(const struct prov_gen *gen, unsigned int bits)
         return prov_raise(gen->ctx, HSM_E_PARAMETER,
                           "a key of %u bits cannot sign with a salt of at"
                           " least %d octets; say another %s", bits,
-                          in->salt_len, OSSL_PKEY_PARAM_RSA_PSS_SALTLEN);
+                          least_salt(in), OSSL_PKEY_PARAM_RSA_PSS_SALTLEN);
     }
     return can_be_written(gen, bits)
            || prov_raise(gen->ctx, HSM_E_PARAMETER,

@@ -244,6 +244,8 @@ for my $case (
      'rsa_pss_keygen_md:SHA256', 'rsa_pss_keygen_saltlen:223'],
     ['a salt too long without a digest', [qr/least 235 octets; say another/],
      'rsa_pss_keygen_saltlen:235'],
+    ['a hash too long for the usual salt', [qr/640 bits cannot .* least 20 octets/],
+     'rsa_pss_keygen_md:SHA512', 'rsa_keygen_bits:640'],
 ) {
     my ($name, $patterns, @options) = @$case;
     my $calls = $count->during(sub {
