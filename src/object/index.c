@@ -127,15 +127,13 @@ static hsm_rc add_by_id(const struct hsm_index *index, struct hsm_session *s,
     return HSM_OK;
 }
 
-/* A private key of this label has that id, and so the half that has it, too. */
-static bool is_of_another(const struct hsm_index *index, uint32_t label,
-                          uint32_t id)
+/* A private key has that id, and so the half that has it, too. */
+static bool is_of_another(const struct hsm_index *index, uint32_t id)
 {
     bool another = false;
 
     for (size_t i = 0; i < index->n && !another; i++) {
-        another = index->v[i].cls == CKO_PRIVATE_KEY
-            && index->v[i].label == label && index->v[i].id == id;
+        another = index->v[i].cls == CKO_PRIVATE_KEY && index->v[i].id == id;
     }
     return another;
 }
@@ -158,7 +156,7 @@ static hsm_rc add_by_label(struct hsm_index *index, struct hsm_session *s,
         if (e.id != 0 && e.id != own) {
             TRY(add_class(index, s, CKO_PRIVATE_KEY, &index->has_private));
         }
-        if (e.id == 0 || e.id == own || !is_of_another(index, want, e.id)) {
+        if (e.id == 0 || e.id == own || !is_of_another(index, e.id)) {
             TRY(add_candidate(s, e.h, objects));
             n++;
         }

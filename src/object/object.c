@@ -322,13 +322,53 @@ static hsm_rc restrict_key(const struct hsm_objects *objects,
     return found != NULL ? hsm_public_copy(found, pub) : HSM_OK;
 }
 
+/* A half that only shares the label, and has an id of its own: the token may
+ * have another private key of that id, whatever it is called. */
+static hsm_rc is_owned(struct hsm_session *s, const struct hsm_objects *objects,
+                       const struct hsm_object *private_key,
+                       const struct hsm_public *half, bool *owned)
+{
+    hsm_auto(hsm_objects) owners = HSM_OBJECTS_INIT;
+    struct hsm_search search = {
+        .ctx = objects->ctx, .cls = CKO_PRIVATE_KEY, .with_cls = true
+    };
+
+    for (size_t i = 0; i < objects->n && search.id.len == 0; i++) {
+        if (&objects->v[i].pub == half) {
+            (void)hsm_attrs_get(&objects->v[i].attrs, CKA_ID, &search.id);
+        }
+    }
+    *owned = false;
+    if (search.id.len > 0 && !fits(private_key, CKA_ID, search.id)) {
+        TRY(hsm_objects_look(s, &search, &owners));
+        *owned = owners.n > 0;
+    }
+    return HSM_OK;
+}
+
+/* The half that is among the objects, if there is one. */
+static hsm_rc take_half(struct hsm_session *s,
+                        const struct hsm_objects *objects,
+                        struct hsm_object *o, CK_ATTRIBUTE_TYPE by)
+{
+    const struct hsm_public *half = NULL;
+    bool owned = false;
+
+    if (!find_half(objects, o, by, &half)) {
+        return HSM_OK;
+    }
+    if (by == CKA_LABEL) {
+        TRY(is_owned(s, objects, o, half, &owned));
+    }
+    return owned ? HSM_OK : hsm_public_copy(half, &o->pub);
+}
+
 /* Searches the token for objects that share a value with the private key. */
 static hsm_rc search_half(struct hsm_session *s, struct hsm_context *ctx,
                           struct hsm_object *o, CK_ATTRIBUTE_TYPE by)
 {
     hsm_auto(hsm_objects) others = HSM_OBJECTS_INIT;
     struct hsm_search search = { .ctx = ctx, .cls = HSM_ANY_CLASS };
-    const struct hsm_public *half = NULL;
     struct hsm_bytes value;
 
     if (!hsm_attrs_get(&o->attrs, by, &value) || value.len == 0) {
@@ -340,11 +380,8 @@ static hsm_rc search_half(struct hsm_session *s, struct hsm_context *ctx,
         search.label = value;
     }
     TRY(hsm_objects_look(s, &search, &others));
-    if (!find_half(&others, o, by, &half)) {
-        return HSM_OK;
-    }
-    TRY(hsm_public_copy(half, &o->pub));
-    return restrict_key(&others, &o->pub);
+    TRY(take_half(s, &others, o, by));
+    return o->pub.kt != NULL ? restrict_key(&others, &o->pub) : HSM_OK;
 }
 
 bool hsm_objects_match(struct hsm_objects *objects, size_t i)
@@ -361,21 +398,16 @@ bool hsm_objects_match(struct hsm_objects *objects, size_t i)
 static hsm_rc find_public(struct hsm_session *s, struct hsm_objects *objects,
                           size_t i)
 {
+    static const CK_ATTRIBUTE_TYPE by[] = { CKA_ID, CKA_LABEL };
     struct hsm_object *o = &objects->v[i];
-    const struct hsm_public *half = NULL;
 
-    if (o->pub.kt != NULL) {
-        return HSM_OK;
-    }
-    if (find_half(objects, o, CKA_ID, &half)) {
-        return hsm_public_copy(half, &o->pub);
-    }
-    TRY(search_half(s, objects->ctx, o, CKA_ID));
-    if (o->pub.kt == NULL && find_half(objects, o, CKA_LABEL, &half)) {
-        return hsm_public_copy(half, &o->pub);
-    }
-    if (o->pub.kt == NULL) {
-        TRY(search_half(s, objects->ctx, o, CKA_LABEL));
+    for (size_t n = 0; n < sizeof(by) / sizeof(by[0]); n++) {
+        if (o->pub.kt == NULL) {
+            TRY(take_half(s, objects, o, by[n]));
+        }
+        if (o->pub.kt == NULL) {
+            TRY(search_half(s, objects->ctx, o, by[n]));
+        }
     }
     return HSM_OK;
 }

@@ -63,8 +63,8 @@ void hsm_object_clear(struct hsm_object *o);
  * Completes the public half of the private key objects[i], if it is not known:
  * from a public key or certificate with its CKA_ID, among the objects, then
  * on the token; then with its label, unless that has the id of another private
- * key of this label. One that is nowhere stays unknown. An RSA
- * key whose certificate is among the objects, and says so, is for PSS only.
+ * key. One that is nowhere stays unknown. An RSA key whose certificate is among
+ * the objects, and says so, is for PSS only.
  */
 HSM_CHECKED hsm_rc hsm_objects_complete(struct hsm_session *s,
                                         struct hsm_objects *objects,

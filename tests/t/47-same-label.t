@@ -64,22 +64,24 @@ for my $lost (1, 2) {
     }
 }
 
-# The public halves that a walk through the private keys shows; two have none.
+# The public halves that a walk through the private keys shows, each once; two
+# have none, or so many.
 sub walked {
-    my ($name) = @_;
+    my ($name, $none) = @_;
     my $walk = openssl_fails(\%how, $name, qr/no public key/, 'storeutl',
                              '-noout', '-text', $token->uri(type => 'private'));
     my $missed = () = $walk->{err} =~ /:no public key:/g;
-    is($missed, 2, '… and told of those that have none');
-    return $walk->{out} =~ /^pub:\n((?: +[0-9a-f:]+\n)+)/mg;
+    is($missed, $none // 2, '… and told of those that have none');
+    my @points = $walk->{out} =~ /^pub:\n((?: +[0-9a-f:]+\n)+)/mg;
+    my %seen = map { $_ => 1 } @points;
+    is(scalar keys %seen, scalar @points, '… others have their own');
+    return @points;
 }
 
 # So many that an index is made: no public key is shown for two.
 $token->keypair('EC:prime256v1', "more$_", "3$_") for 1 .. 8;
 my @points = walked('a walk');
-my %seen = map { $_ => 1 } @points;
 is(scalar @points, 10, '… ten keys have a public half');
-is(scalar keys %seen, 10, '… of their own');
 
 # A half of that label that is of no other key is still found.
 $token->keypair('EC:prime256v1', 'apart', '51');
@@ -96,5 +98,27 @@ ok_openssl(\%how, 'by its label, with another id', 'pkey', '-in',
 is(slurp("$dir/again.pub"), slurp("$dir/apart.pub"), '… the same');
 @points = walked('a walk, too');
 is(scalar @points, 11, '… finds it');
+
+# Nor that of a key of another label, which has the half's id.
+$token->keypair('EC:prime256v1', 'owner', '62');
+my $owner = $token->uri(object => 'owner', type => 'private');
+ok_openssl(\%how, 'a key with a public half', 'pkey', '-in', $owner,
+           '-pubout', '-out', "$dir/owner.pub");
+ok_alone('which', 'pkey', '-pubin', '-in', "$dir/owner.pub", '-outform', 'DER',
+         '-out', "$dir/owner.der");
+$token->keypair('EC:prime256v1', 'shared', '61');
+$token->tool('--delete-object', '--type', 'pubkey', '--id', $_) for 61, 62;
+$token->tool('--write-object', "$dir/owner.der", '--type', 'pubkey', '--label',
+             'shared', '--id', '62');
+for my $by ([id => '%61'], [object => 'shared']) {
+    openssl_fails(\%how, "is labelled as another key, by $by->[0]",
+                  qr/no public key/, 'pkey', '-pubout', '-in',
+                  $token->uri(@$by, type => 'private'));
+}
+ok_openssl(\%how, '… and stays its own', 'pkey', '-in', $owner, '-pubout',
+           '-out', "$dir/again.pub");
+is(slurp("$dir/again.pub"), slurp("$dir/owner.pub"), '… the same');
+@points = walked('and a walk', 3);
+is(scalar @points, 12, '… shows it once');
 
 done_testing();

@@ -222,9 +222,10 @@ for my $case (
         # Handles, and whatever malloc() leaves between.
         cmp_ok($grown, '<', 2000, '… and none stays in memory');
     }
-    # The private ones' halves: some searches, then an index, of the private
-    # ones too, since the halves have other ids; else one each.
-    my $searches = $type eq ';type=public' ? 1 : 3 + 2 * 8 + 3;
+    # The private ones' halves: some searches, each by id, by label and, since
+    # the halves have other ids, for another key of that id; then an index, of
+    # the private ones too; else one each.
+    my $searches = $type eq ';type=public' ? 1 : 3 + 3 * 8 + 3;
     cmp_ok($calls->{C_FindObjectsInit}, '<=', $searches,
            "… by at most $searches searches");
     cmp_ok($calls->{C_FindObjects}, '<=', $searches + 2 * $n_public / 64 + 2,
