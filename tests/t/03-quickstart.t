@@ -24,10 +24,10 @@ plan(skip_all => 'packages that it would install: '
 my $quickstart = top() . '/quickstart';
 my %env = (P11_BUILDDIR => builddir(), KEEP => undef, P11_TOP => undef);
 
-# { how } of a start with its own folder for scratch.
+# { how } of a start with its own folder for scratch, from some other folder.
 sub how {
-    my ($tmp) = @_;
-    return { env => { %env, TMPDIR => $tmp }, dir => '/' };
+    my ($tmp, $from) = @_;
+    return { env => { %env, TMPDIR => $tmp }, dir => $from // '/' };
 }
 
 # Nothing of it is left: no folder, no process that was told of it.
@@ -54,10 +54,11 @@ for my $case (
     ['with a strict umask', $plain, '077'],
     ['in a folder with a blank', $spaced, '022'],
     ['in a folder of root alone', $private, '027'],
+    ['in the folder where one is', $plain, '022', '.'],
 ) {
-    my ($name, $tmp, $umask) = @$case;
-    my $result = ok_run(how($tmp), $name, 'sh', '-c',
-                        "umask $umask; exec \"\$0\"", $quickstart);
+    my ($name, $tmp, $umask, $relative) = @$case;
+    my $result = ok_run(how($relative // $tmp, $relative && $tmp), $name, 'sh',
+                        '-c', "umask $umask; exec \"\$0\"", $quickstart);
     is($result->{err}, '', "$name: no complaint");
     for my $words (qr/keys\s+made in it: ca .*, server .*, client /,
                    qr/curl\s+TLSv1\.3, worker \d+ greets CN=client$/m,
@@ -70,6 +71,9 @@ for my $case (
     }
     cmp_ok($result->{out} =~ tr/\n//, '<=', 30, "$name: in a screenful");
     is_clean($name, $tmp);
+    # It is elsewhere where nginx's workers would not come to it.
+    my ($used) = $result->{out} =~ m{^ +token +SoftHSM, .* in (/.*)/tokens$}m;
+    ok(defined $used && !-e $used, "$name: its own neither");
 }
 
 # Interrupted while nginx is up: a curl that tells, and takes its time.
