@@ -62,6 +62,20 @@ sub by_the_token {
         or diag(P11::Count::text($calls));
 }
 
+# To tell nobody why, OpenSSL goes on with a random content key. What that
+# decrypts to ends in good padding once in 256 times: it succeeds, with rubbish.
+sub not_read {
+    my ($name, $recipient, $key, $what) = @_;
+    unlink $out;
+    my ($kind, $uri) = @{ $key{$key} };
+    my $result = openssl($how{$kind}, 'cms', '-decrypt', '-inform', 'DER',
+        '-in', $what, '-recip', "$dir/$recipient.crt", '-inkey', $uri,
+        '-out', $out);
+    my $told = $result->{status} != 0 && $result->{err} =~ /rror/;
+    ok($told || slurp($out) ne slurp($text), $name)
+        or diag($result->{command}, "\n", $result->{err});
+}
+
 # --- signatures ---
 
 my @pss = ('-keyopt', 'rsa_padding_mode:pss');
@@ -136,20 +150,13 @@ for my $row (@recipients) {
                      $inkey, '-out', $out);
         is(slurp($out), slurp($text), "$name: what was said");
     }
-    # A key that the message is not for: no error says how it fails.
     my $other = $key =~ /^p/ ? ($key eq 'p256' ? 'p384' : 'p256')
         : $key eq 'rsa' ? 'raw' : 'rsa';
-    openssl_fails($how{ $key{$other}[0] }, "$name: not by another key",
-                  qr/rror/, 'cms', '-decrypt', '-inform', 'DER', '-in',
-                  $message, '-recip', "$dir/$key.crt", '-inkey',
-                  $key{$other}[1], '-out', $out);
+    not_read("$name: not by another key", $key, $other, $message);
     my $broken = slurp($message);
     substr($broken, -20, 1) ^= "\1";
-    my $result = openssl($how{ $key{$key}[0] }, 'cms', '-decrypt', '-inform',
-        'DER', '-in', spew("$dir/broken", $broken), '-recip',
-        "$dir/$key.crt", '-inkey', $key{$key}[1], '-out', $out);
-    ok($result->{status} != 0 || slurp($out) ne slurp($text),
-       "$name: a broken one is not taken for it");
+    not_read("$name: a broken one is not taken for it", $key, $key,
+             spew("$dir/broken", $broken));
 }
 for my $key (qw(rsa raw)) {
     ok_alone("smime -encrypt for $key", 'smime', '-encrypt', '-aes-128-cbc',
