@@ -350,6 +350,7 @@ static const struct {
     { "open", step_open },      /* =oaep:FILE, =pkcs1:FILE, once */
     { "decrypting", step_decrypting },  /* what "junk" needs */
     { "junk", step_junk },      /* =N, all refused, with a key of 2048 bits */
+    { "unseal", step_unseal },  /* =FILE of what was encapsulated, once */
     { "agree", step_agree },    /* =FILE of the peer's public key, once */
     { "unverified", step_unverified },  /* signatures from here on */
     { "prepared", step_prepared },  /* threads from here on: one init each */

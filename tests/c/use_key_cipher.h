@@ -10,12 +10,18 @@
 
 #include "tests/c/use_key.h"
 
-/* With the public half of the first key, as it was loaded. */
+/* To work with the first key, as it was loaded; NULL: there is none. */
+static EVP_PKEY_CTX *first_key(const struct worker *w)
+{
+    return w->n_keys > 0
+        ? EVP_PKEY_CTX_new_from_pkey(w->ctx, w->key[0].own, NULL) : NULL;
+}
+
+/* With its public half. */
 static bool step_encrypt(struct worker *w, const struct step *s)
 {
     unsigned char out[SIGNATURE_MAX];
-    EVP_PKEY_CTX *ctx = w->n_keys > 0
-        ? EVP_PKEY_CTX_new_from_pkey(w->ctx, w->key[0].own, NULL) : NULL;
+    EVP_PKEY_CTX *ctx = first_key(w);
     bool good = ctx != NULL && EVP_PKEY_encrypt_init(ctx) == 1;
 
     for (unsigned int i = 0; good && i < number(s->arg, 0, 1); i++) {
@@ -50,8 +56,7 @@ static bool step_open(struct worker *w, const struct step *s)
     int padding = s->arg[0] == 'o' ? RSA_PKCS1_OAEP_PADDING
                                    : RSA_PKCS1_PADDING;
     size_t len = name != NULL ? contents(name + 1, in, sizeof(in)) : 0;
-    EVP_PKEY_CTX *ctx = w->n_keys > 0
-        ? EVP_PKEY_CTX_new_from_pkey(w->ctx, w->key[0].own, NULL) : NULL;
+    EVP_PKEY_CTX *ctx = first_key(w);
     bool good = ctx != NULL && EVP_PKEY_decrypt_init(ctx) == 1
                 && EVP_PKEY_CTX_set_rsa_padding(ctx, padding) == 1
                 && EVP_PKEY_decrypt(ctx, out, &n, in, len) == 1 && n > 0;
@@ -61,10 +66,27 @@ static bool step_open(struct worker *w, const struct step *s)
     return good || fail("not opened:", s->arg);
 }
 
+/* The secret that is encapsulated in a file, which nobody keeps. */
+static bool step_unseal(struct worker *w, const struct step *s)
+{
+    unsigned char in[SIGNATURE_MAX], secret[SIGNATURE_MAX];
+    size_t n = sizeof(secret), len = contents(s->arg, in, sizeof(in));
+    EVP_PKEY_CTX *ctx = first_key(w);
+    bool good = ctx != NULL && EVP_PKEY_decapsulate_init(ctx, NULL) == 1
+                && EVP_PKEY_CTX_set_kem_op(ctx,
+                       EVP_PKEY_is_a(w->key[0].own, "EC") ? "DHKEM"
+                                                          : "RSASVE") == 1
+                && EVP_PKEY_decapsulate(ctx, secret, &n, in, len) == 1
+                && n > 0;
+
+    OPENSSL_cleanse(secret, sizeof(secret));
+    EVP_PKEY_CTX_free(ctx);
+    return good || fail("no secret in", s->arg);
+}
+
 static bool step_decrypting(struct worker *w, const struct step *s)
 {
-    w->decrypting = w->n_keys > 0
-        ? EVP_PKEY_CTX_new_from_pkey(w->ctx, w->key[0].own, NULL) : NULL;
+    w->decrypting = first_key(w);
     return (w->decrypting != NULL
             && EVP_PKEY_decrypt_init(w->decrypting) == 1)
         || fail("nothing to decrypt with", s->arg);

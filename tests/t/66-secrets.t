@@ -125,16 +125,37 @@ ok_openssl(\%outside, 'the secret, as the peer has it', 'pkeyutl', '-derive',
 my $secret = slurp("$dir/secret");
 is(length $secret, 32, 'which has 32 octets');
 
-for my $case (
-    # name, what is looked for, the key, the step
-    ['an RSA decryption, PKCS1', $text, $rsa, "open=pkcs1:$dir/pkcs1"],
-    ['an RSA decryption, OAEP', $text, $rsa, "open=oaep:$dir/oaep"],
-    ['key agreement', $secret, $uri, "agree=$dir/peer.pub"],
-) {
-    my ($name, $what, $key, $step) = @$case;
+# Of RSASVE the secret is the number itself.
+my $number = "\0" . join '', map { chr(1 + $_ * 89 % 255) } 1 .. 255;
+ok_openssl(\%outside, 'a number, encapsulated', qw(pkeyutl -encrypt -pubin
+           -inkey), $public, qw(-pkeyopt rsa_padding_mode:none -in),
+           spew("$dir/number", $number), '-out', "$dir/rsasve");
+
+my @cases = (
+    # name, the key, the step, what is looked for
+    ['an RSA decryption, PKCS1', $rsa, "open=pkcs1:$dir/pkcs1", $text],
+    ['an RSA decryption, OAEP', $rsa, "open=oaep:$dir/oaep", $text],
+    ['key agreement', $uri, "agree=$dir/peer.pub", $secret],
+    ['RSASVE', $rsa, "unseal=$dir/rsasve", substr $number, 1],
+);
+if (openssl(qw(list -kem-algorithms))->{out} =~ /\bEC\b.*\@ default/) {
+    # What the keys agree on, and the secret that is made of it.
+    ok_openssl(\%outside, 'a secret, encapsulated', qw(pkeyutl -encap -kemop
+               DHKEM -pubin -inkey), "$dir/ec.pub", '-out', "$dir/dhkem",
+               '-secret', "$dir/dhkem.secret");
+    my $spki = pack('H*', '3059301306072a8648ce3d020106082a8648ce3d030107'
+                    . '034200') . slurp("$dir/dhkem");
+    ok_openssl(\%plain, 'what the keys agree on', qw(pkeyutl -derive -inkey),
+               $uri, qw(-peerform DER -peerkey), spew("$dir/ephemeral", $spki),
+               '-out', "$dir/dhkem.agreed");
+    push @cases, ['DHKEM', $uri, "unseal=$dir/dhkem",
+                  slurp("$dir/dhkem.secret"), slurp("$dir/dhkem.agreed")];
+}
+for my $case (@cases) {
+    my ($name, $key, $step, @what) = @$case;
     my ($done) = looked_at({ env => $token->conf_env(file => 'work') }, $name,
-                           [$what], "load=$key", $step, 'pause');
-    is_deeply($done, [{}], "$name: nothing of it is left");
+                           \@what, "load=$key", $step, 'pause');
+    is_deeply($done, [map { {} } @what], "$name: nothing of it is left");
 }
 my ($mine) = looked_at(\%plain, 'an argument', [$text],
                        "load=$uri", 'pause', "exit=$text");
