@@ -6,22 +6,9 @@
  * order, with a token's key (URI) and with the same key of the default
  * provider (FILE). Prints TAP.
  */
-#include <stdio.h>
+#include "tests/c/composite.h"
 
-#include <openssl/opensslv.h>
-
-#if !OPENSSL_VERSION_PREREQ(3, 4)
-
-int main(void)
-{
-    puts("1..0 # SKIP composite signature algorithms come with OpenSSL 3.4, "
-         "this was built with " OPENSSL_VERSION_TEXT);
-    return 0;
-}
-
-#else
-
-# include "tests/c/composite.h"
+#ifdef HAS_COMPOSITES
 
 /* ---- its digest and its padding ---- */
 

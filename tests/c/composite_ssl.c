@@ -7,22 +7,9 @@
  * for this type of key. The modes are in a table at the end. Prints TAP; what
  * refuses says why on standard error, for the recipe.
  */
-#include <stdio.h>
+#include "tests/c/composite.h"
 
-#include <openssl/opensslv.h>
-
-#if !OPENSSL_VERSION_PREREQ(3, 4)
-
-int main(void)
-{
-    puts("1..0 # SKIP composite signature algorithms come with OpenSSL 3.4, "
-         "this was built with " OPENSSL_VERSION_TEXT);
-    return 0;
-}
-
-#else
-
-# include "tests/c/composite.h"
+#ifdef HAS_COMPOSITES
 
 /* ---- both ways ---- */
 

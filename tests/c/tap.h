@@ -16,6 +16,14 @@
 #define TAP_PRINTF(fmt, args) \
     __attribute__((format(printf, fmt, args), unused))
 
+/* The program that stands for one that has nothing to do here. */
+#define TAP_SKIPPED(why) \
+    int main(void) \
+    { \
+        puts("1..0 # SKIP " why); \
+        return 0; \
+    }
+
 static int tap_count;
 static int tap_failed;
 
