@@ -87,9 +87,7 @@ sub serve {
         '-accept', "127.0.0.1:$port", '-naccept', $connections, '-www',
         '-CAfile', $ca, '-Verify', '2', '-verify_return_error', @arguments);
     my $server = start_server($new_how, 'tls', @command);
-    wait_for(10, sub { -e $server->{out}
-                        && slurp($server->{out}) =~ /^ACCEPT/m })
-        or diag(slurp($server->{err}));
+    accepts($server);
     return ($port, $server);
 }
 
@@ -102,7 +100,7 @@ sub client {
 
 sub asking {
     my ($how) = @_;
-    return { %$how, stdin => "GET / HTTP/1.0\r\n\r\n", timeout => 20 };
+    return { %$how, stdin => "GET / HTTP/1.0\r\n\r\n" };
 }
 
 # The output is long: shown in part.

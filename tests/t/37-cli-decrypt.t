@@ -365,14 +365,12 @@ sub kex_server {
         '-accept', "127.0.0.1:$port", '-www', '-tls1_2', '-cipher', 'kRSA',
         '-cert', $cert, '-key', $uri{$kind});
     my $server = start_server($how, 'kex', @command);
-    wait_for(10, sub { -e $server->{out}
-                        && slurp($server->{out}) =~ /^ACCEPT/m });
+    accepts($server);
     return ($server, 's_client', '-connect', "127.0.0.1:$port", '-tls1_2',
             '-cipher', 'AES128-GCM-SHA256', '-CAfile', $cert,
             '-verify_return_error', '-ign_eof');
 }
-my $asking = { %{ alone() }, stdin => "GET / HTTP/1.0\r\n\r\n",
-               timeout => 20 };
+my $asking = { %{ alone() }, stdin => "GET / HTTP/1.0\r\n\r\n" };
 
 for my $row (['all', {}], ['raw', {}],
              ['padded', { 'pkcs11-module-tls-rsa-by-token' => 'yes' }]) {
@@ -397,9 +395,12 @@ for my $row (['all', {}], ['raw', {}],
                       qr/alert|handshake/, @client);
     });
     is_deeply(crypto($calls), {}, 'padded: the token is not asked');
+    # It tells its client first, and then its user.
+    ok(wait_for(60, sub { slurp($server->{err})
+                          =~ /pkcs11-module-tls-rsa-by-token/ }),
+       'padded: the server says how to allow it')
+        or diag(slurp($server->{err}));
     stop_server($server);
-    like(slurp($server->{err}), qr/pkcs11-module-tls-rsa-by-token/,
-         'padded: the server says how to allow it');
 }
 
 done_testing();

@@ -81,9 +81,7 @@ is($acts[4] =~ s/-accept 4433/-accept 127.0.0.1:$port -naccept 1/, 1,
    'README: it serves, on a port');
 my $server = start_server(\%how, 'readme', 'sh', '-euc',
                           $settings . 'exec ' . $acts[4]);
-ok(wait_for(20, sub { -e $server->{out}
-                        && slurp($server->{out}) =~ /^ACCEPT/m }), '… is up')
-    or diag(slurp($server->{err}));
+ok(accepts($server), '… is up');
 my $answer = ok_run({ stdin => "GET / HTTP/1.0\r\n\r\n", dir => $how{dir} },
     '… and anybody connects', qw(openssl s_client -ign_eof -verify_return_error
     -CAfile cert.pem -connect), "127.0.0.1:$port");

@@ -351,9 +351,7 @@ sub tls {
     my $server = start_server($how, 'tls', @command);
     my @client = ('s_client', '-connect', "127.0.0.1:$port", $version,
                   '-verify_return_error', '-CAfile');
-    wait_for(20, sub { -e $server->{out}
-                       && slurp($server->{out}) =~ /^ACCEPT/m })
-        or diag(slurp($server->{err}));
+    accepts($server);
     my $calls = $t->{count}->during(sub {
         like(ok_alone("$version: a handshake", @client, $cert)->{out},
              qr/Verify return code: 0/, "$version: is verified");

@@ -13,6 +13,7 @@ use File::Basename ();
 use File::Spec;
 use File::Temp ();
 use IO::Socket::INET;
+use IO::Socket::UNIX;
 use POSIX ();
 use Test::More ();
 use Time::HiRes ();
@@ -21,7 +22,7 @@ our @EXPORT = qw(
     top builddir module_file sanitizer figure scratch slurp spew
     run run_in ok_run fails_with openssl ok_openssl openssl_fails
     openssl_refuses refusals note_refusal
-    start_server stop_server finish_server wait_for free_port
+    start_server stop_server finish_server accepts wait_for free_port
     have needs needs_ssl start_jobs finish_jobs
 );
 
@@ -32,6 +33,7 @@ my $scratch;
 my %servers;        # pid → name
 my %running;        # pid → 1: what run_in() waits for
 my @refusals;       # [name, entry]
+my @ports;          # sockets that keep them ours
 my $owner = $$;
 
 # Programs of the distribution do not know of sanitizers: their runtime has to
@@ -169,15 +171,20 @@ sub become {
     };
 }
 
+# Seconds, by a clock that nobody sets.
+sub now {
+    return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC());
+}
+
 # Waits for a child, at most so many seconds. Its wait status, or undef after
 # having killed it.
 sub reap {
     my ($pid, $seconds) = @_;
-    my $deadline = Time::HiRes::time() + $seconds;
+    my $deadline = now() + $seconds;
     my $nap = 0.001;
 
     while (waitpid($pid, POSIX::WNOHANG()) == 0) {
-        if (Time::HiRes::time() > $deadline) {
+        if (now() > $deadline) {
             kill 'KILL', $pid;
             waitpid $pid, 0;
             return;
@@ -189,13 +196,14 @@ sub reap {
 }
 
 # run_in({ how }, COMMAND…): how may have env (undef takes a variable away),
-# dir, stdin (text), stdin_file, timeout (seconds, 120).
+# dir, stdin (text), stdin_file, timeout (seconds, 300: nothing takes so long,
+# but machines are slow, and sanitizers make them slower).
 # Returns { command, status, signal, out, err, timeout, seconds }.
 my $run_count = 0;
 sub run_in {
     my ($how, @command) = @_;
     my $base = sprintf '%s/run-%d-%d', scratch(), $$, ++$run_count;
-    my $began = Time::HiRes::time();
+    my $began = now();
     my %how = %$how;
 
     if (defined $how{stdin}) {
@@ -204,7 +212,7 @@ sub run_in {
     my $pid = fork // die "fork: $!\n";
     become(\%how, "$base.out", "$base.err", @command) if $pid == 0;
     $running{$pid} = 1;
-    my $status = reap($pid, $how{timeout} // 120);
+    my $status = reap($pid, $how{timeout} // 300);
     delete $running{$pid};
     my %result = (
         command => join(' ', @command),
@@ -213,7 +221,7 @@ sub run_in {
         timeout => !defined $status,
         out     => slurp("$base.out"),
         err     => slurp("$base.err"),
-        seconds => Time::HiRes::time() - $began,
+        seconds => now() - $began,
     );
     unlink glob "$base.*";
     return \%result;
@@ -351,14 +359,14 @@ sub start_server {
              out => "$base.out", err => "$base.err" };
 }
 
-# Ends it: by TERM (or the signal given), after 30 seconds by KILL. The wait
+# Ends it: by TERM (or the signal given), after 60 seconds by KILL. The wait
 # status, or undef where it had to be killed.
 sub stop_server {
     my ($server, $signal) = @_;
     my $pid = $server->{pid};
     return if !delete $servers{$pid};
     kill $signal // 'TERM', $pid;
-    my $status = reap($pid, 30);
+    my $status = reap($pid, 60);
     kill 'KILL', -$pid;         # what it may have left behind
     return $status;
 }
@@ -401,22 +409,37 @@ sub finish_jobs {
 # Asks every 20 ms until it is true; false after so many seconds.
 sub wait_for {
     my ($seconds, $question) = @_;
-    my $deadline = Time::HiRes::time() + $seconds;
+    my $deadline = now() + $seconds;
     while (!$question->()) {
-        return 0 if Time::HiRes::time() > $deadline;
+        return 0 if now() > $deadline;
         Time::HiRes::sleep(0.02);
     }
     return 1;
 }
 
-# A loopback port that nobody listens on now.
+# True when that server, openssl's s_server, takes connections.
+sub accepts {
+    my ($server) = @_;
+    return wait_for(60, sub { -e $server->{out}
+                              && slurp($server->{out}) =~ /^ACCEPT/m })
+        || !Test::More::diag("no ACCEPT: ", slurp($server->{err}));
+}
+
+# A loopback port that nobody listens on now. No other recipe is given it while
+# this one runs: a socket without a file has its name.
 sub free_port {
-    my $socket = IO::Socket::INET->new(
-        LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 1,
-        Proto => 'tcp') or die "no free port: $!\n";
-    my $port = $socket->sockport;
-    close $socket;
-    return $port;
+    for (1 .. 100) {
+        my $socket = IO::Socket::INET->new(
+            LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 1,
+            Proto => 'tcp') or die "no free port: $!\n";
+        my $port = $socket->sockport;
+        my $mine = IO::Socket::UNIX->new(Local => "\0p11-test-port-$port",
+                                         Listen => 1);
+        push @ports, $mine if $mine;
+        close $socket;
+        return $port if $mine;
+    }
+    die "no free port: $!\n";
 }
 
 END {

@@ -53,7 +53,7 @@ sub start {
         { env => $behind->env }, 'p11-kit', P11::Test::have('p11-kit'),
         'server', '-f', '--provider', $behind->module, '-n', $self->{socket},
         'pkcs11:');
-    P11::Test::wait_for(10, sub { -S $self->{socket} })
+    P11::Test::wait_for(60, sub { -S $self->{socket} })
         or die "p11-kit server: " . P11::Test::slurp($server->{err});
     return;
 }
