@@ -125,19 +125,17 @@ for my $case (
 SKIP: {
     skip('script is not installed', 6) if !have('script');
     my $prompt = 'Enter pass phrase for PKCS#11 token "tok" PIN:';
-    my %how = (%{ how_of($token, {}) }, timeout => 20);
+    my %how = %{ how_of($token, {}) };
     my $command = have('openssl') . " pkey -noout -in '$uri'";
     my @script = ('script', '-qefc', $command, "$dir/screen");
-    # Typed when the prompt is there, and a moment later the echo is off.
-    my @typed = ('sh', '-c', 'rm -f "$1"; { while ! grep -qs PIN: "$1"; do '
-        . 'sleep 0.05; done; sleep 0.1; echo "$2"; } | script -qefc "$0" "$1"',
-        $command, "$dir/screen");
-    my $asked = ok_run(\%how, 'the PIN is typed', @typed, $pin);
+    my $asked = ok_run(\%how, 'the PIN is typed',
+                       typed($pin, "$dir/screen", $command));
     my @prompts = $asked->{out} =~ /\Q$prompt\E/g;
     is(scalar @prompts, 1, '… after one prompt, with the words it always has');
     unlike($asked->{out}, qr/\Q$pin\E/, '… without echo');
     fails_with(\%how, 'a wrong one is typed',
-               [qr/\Q$prompt\E/, qr/CKR_PIN_INCORRECT/], @typed, 'wrong');
+               [qr/\Q$prompt\E/, qr/CKR_PIN_INCORRECT/],
+               typed('wrong', "$dir/screen", $command));
     $asked = ok_run(how_of($token, { setting => $pin }),
         'with the PIN in a setting', @script);
     unlike($asked->{out}, qr/pass phrase/, '… nobody is asked');
@@ -225,20 +223,23 @@ ok_openssl('… which the default provider verifies', 'dgst', '-sha256',
 
 my $server = start_server({ env => $logged{env} }, 'use_key',
     builddir() . '/tests/c/use_key', "load=$uri",
-    qw(sign=1 fork=1 [ sign=1 sleep=1500 ]));
-my ($child) = ('');
-wait_for(10, sub {
-    ($child) = split ' ', eval {
-        slurp("/proc/$server->{pid}/task/$server->{pid}/children") } // '';
-    return defined $child;
-});
+    qw(sign=1 fork=1 [ sign=1), "await=$dir/seen", ']');
 SKIP: {
-    skip('the kernel does not tell of children', 1) if !defined $child;
+    skip('the kernel does not tell of children', 2)
+        if !-e "/proc/self/task/$$/children";
+    my $child;
+    ok(wait_for(60, sub {
+        ($child) = split ' ', eval {
+            slurp("/proc/$server->{pid}/task/$server->{pid}/children") } // '';
+        return defined $child;
+    }), 'a process with a child') or diag(slurp($server->{err}));
+    skip('it has none', 1) if !defined $child;
     my $environ = slurp("/proc/$server->{pid}/environ")
         . slurp("/proc/$child/environ") . slurp("/proc/$child/cmdline");
     ok($environ =~ /PKCS11_PROVIDER_DEBUG/ && $environ !~ /\Q$pin\E/,
        'the environment of a child is without the PIN');
 }
-stop_server($server);
+spew("$dir/seen", '');
+is(stop_server($server, 0), 0, 'both end well') or diag(slurp($server->{err}));
 
 done_testing();

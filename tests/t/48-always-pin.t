@@ -107,11 +107,8 @@ SKIP: {
     my $count = P11::Count->new($token);
     my $command = have('openssl')
         . " pkeyutl -sign -in $data -inkey '$ec' -out $dir/sig";
-    my $asked = ok_run({ %{ how_of($count, {}) }, timeout => 20 },
-        'typed at the terminal', 'sh', '-c',
-        'rm -f "$1"; { while ! grep -qs PIN: "$1"; do sleep 0.05; done; '
-        . 'sleep 0.1; echo "$2"; } | script -qefc "$0" "$1"', $command,
-        "$dir/screen", $pin);
+    my $asked = ok_run(how_of($count, {}), 'typed at the terminal',
+                       typed($pin, "$dir/screen", $command));
     is(scalar(() = $asked->{out} =~ /PKCS#11 token "tok" PIN:/g), 1,
        '… after one prompt, for two logins');
     is($count->calls('C_Login'), 2, '… C_Login: two');

@@ -9,12 +9,36 @@ use warnings;
 use Exporter 'import';
 use File::Basename qw(basename dirname);
 
-our @EXPORT = qw(pin_sources source_env fd3);
+our @EXPORT = qw(pin_sources source_env fd3 typed);
 
 # A command's beginning that gives it descriptor 3 on a file.
 sub fd3 {
     my ($path) = @_;
     return ['sh', '-c', 'exec "$@" 3<"$0"', $path];
+}
+
+# typed(PIN, SCREEN, COMMAND): a command that runs COMMAND at a terminal, and
+# types the PIN when that asks for it and the echo is off. What the terminal
+# shows is in the file SCREEN, too.
+sub typed {
+    my ($pin, $screen, $command) = @_;
+    my $script = <<'END';
+rm -f "$1" "$1.pid"
+waits() {
+    ! { grep -qs PIN: "$1" && stty -a <"/proc/$(cat "$1.pid")/fd/0" |
+        grep -q ' [-]echo '; }
+}
+lives() {
+    [ ! -s "$1.pid" ] || [ -e "/proc/$(cat "$1.pid")/fd/0" ]
+}
+{
+    while waits "$1" && lives "$1"; do
+        sleep 0.05
+    done 2>/dev/null
+    echo "$2"
+} | script -qefc "echo \$\$ >'$1.pid'; exec $0" "$1"
+END
+    return ('sh', '-c', $script, $command, $screen, $pin);
 }
 
 # pin_sources(PIN, FILE): FILE is an absolute name, and has the PIN in a line.
