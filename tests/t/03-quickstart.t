@@ -40,7 +40,7 @@ sub is_clean {
         return grep { index($_, "$tmp/p11-quickstart-") >= 0 }
             map { -r $_ ? eval { slurp($_) } // '' : '' } glob '/proc/*/cmdline';
     };
-    ok(wait_for(10, sub { !$processes->() }), "$name: no process, either")
+    ok(wait_for(60, sub { !$processes->() }), "$name: no process, either")
         or diag($processes->());
 }
 
@@ -76,16 +76,25 @@ for my $case (
     ok(defined $used && !-e $used, "$name: its own neither");
 }
 
-# Interrupted while nginx is up: a curl that tells, and takes its time.
+# Interrupted while nginx is up: a curl that tells, and stays until it was told.
 my $bin = scratch('bin');
-spew("$bin/curl", "#!/bin/sh\n: >'$bin/called'\nsleep 2\nexit 1\n");
+spew("$bin/curl", <<"END");
+#!/bin/sh
+: >'$bin/called'
+until [ -e '$bin/told' ]; do
+    sleep 0.1
+done
+exit 1
+END
 chmod 0755, "$bin/curl";
 my %slow = %{ how($plain) };
 $slow{env} = { %{ $slow{env} }, PATH => "$bin:$ENV{PATH}" };
 my $started = start_server(\%slow, 'quickstart', $quickstart);
-ok(wait_for(60, sub { -e "$bin/called" }), 'it comes to where nginx is up')
+ok(wait_for(120, sub { -e "$bin/called" }), 'it comes to where nginx is up')
     or diag(slurp($started->{err}));
-is(stop_server($started, 'TERM') >> 8, 143, '… and is interrupted there');
+kill 'TERM', $started->{pid};
+spew("$bin/told", '');
+is((stop_server($started, 0) // 0) >> 8, 143, '… and is interrupted there');
 is_clean('interrupted', $plain);
 
 # What goes wrong is said, by an exit status, too.
