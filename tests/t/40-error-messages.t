@@ -52,8 +52,8 @@ my $no_pin = with('pkcs11-module-token-pin' => undef);
 my $named = qr/\(token "tok", \Q$uri\E\)/;
 my $wrong = load_refuses($no_pin, 'wrong PIN',
     [qr/:CKR_PIN_INCORRECT:/, qr/:C_Login /, $named, qr/correct the PIN/],
-    "$uri?pin-value=4711");
-unlike($wrong->{entry}, qr/4711/, '… which the entry does not repeat');
+    "$uri?pin-value=wrong-one");
+unlike($wrong->{entry}, qr/wrong-one/, '… which the entry does not repeat');
 load_refuses($no_pin, 'no PIN, and nobody to ask',
     [qr/:no PIN:/, qr/token "tok"/, qr/\Q$uri\E/, qr/pin-source/,
      qr/pkcs11-module-token-pin/]);
