@@ -26,7 +26,7 @@
 #define RSA_URI "pkcs11:token=tok;id=%01;type=private"
 #define EC_URI "pkcs11:token=tok;id=%02;type=private"
 #define SIG_BYTES 256
-#define CHILD_SECONDS 40
+#define CHILD_SECONDS 120
 
 struct core_setup {
     const char *pin;            /* NULL: P11_PIN; "": none */

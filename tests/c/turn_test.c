@@ -95,7 +95,7 @@ static bool calls_in_child(void)
 {
     bool good;
 
-    alarm(20);
+    alarm(120);
     /* Whoever was inside has no thread here. */
     atomic_store(&inside, 0);
     good = in_threads(nothing) == ALL_CALLS;
@@ -245,7 +245,7 @@ int main(void)
     is_int(atomic_load(&most), 1, "… do not overlap");
     test_stuck();
     /* Who waits for ever is ended. */
-    alarm(60);
+    alarm(240);
     test_cancelled();
     test_cancelled_waiting();
     test_queue();

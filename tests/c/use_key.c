@@ -26,7 +26,7 @@
 
 #include <openssl/crypto.h>
 
-#define ALARM 60
+#define ALARM 120
 
 /* ---- processes ---- */
 
