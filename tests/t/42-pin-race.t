@@ -44,7 +44,7 @@ sub crowd {
     close $start;
     my ($bad, $said) = (0, '');
     for my $one (@started) {
-        my $status = P11::Test::reap($one->{pid}, 90);
+        my $status = P11::Test::reap($one->{pid}, 150);
         if (!defined $status || $status != 0) {
             $bad++;
             $said .= -e $one->{err} ? slurp($one->{err}) : "not begun\n";
