@@ -70,7 +70,7 @@ sub start {
     $self->{server} = P11::Test::start_server($self->how, $self->{name},
                                               $self->command);
     my $listens;
-    P11::Test::wait_for(20, sub {
+    P11::Test::wait_for(60, sub {
         $listens //= $self->answers;
         return !$self->lives || ($listens && $self->is_ready);
     });
@@ -110,12 +110,13 @@ sub workers {
 }
 
 # Sends a signal that makes it read its configuration again. True when none of
-# the children that it had is left, and there are others.
+# the children that it had is left, and there are others, within so many seconds
+# (60).
 sub renew {
-    my ($self, $signal) = @_;
+    my ($self, $signal, $seconds) = @_;
     my %old = map { $_ => 1 } $self->workers;
     kill $signal, $self->master;
-    return P11::Test::wait_for(20, sub {
+    return P11::Test::wait_for($seconds // 60, sub {
         my @now = $self->workers;
         return @now > 0 && !grep { $old{$_} } @now;
     });

@@ -67,14 +67,14 @@ sub command {
 sub start {
     my ($self) = @_;
     return $self->SUPER::start
-        && P11::Test::wait_for(20, sub { $self->workers == 2 });
+        && P11::Test::wait_for(60, sub { $self->workers == 2 });
 }
 
 # Reads its configuration again. True when two new workers replaced the old.
 sub reload {
     my ($self) = @_;
     return $self->renew('HUP')
-        && P11::Test::wait_for(20, sub { $self->workers == 2 });
+        && P11::Test::wait_for(60, sub { $self->workers == 2 });
 }
 
 1;

@@ -12,9 +12,8 @@ use Exporter 'import';
 use File::Basename ();
 use File::Spec;
 use File::Temp ();
-use IO::Socket::INET;
-use IO::Socket::UNIX;
 use POSIX ();
+use Socket ();
 use Test::More ();
 use Time::HiRes ();
 
@@ -22,7 +21,8 @@ our @EXPORT = qw(
     top builddir module_file sanitizer figure scratch slurp spew
     run run_in ok_run fails_with openssl ok_openssl openssl_fails
     openssl_refuses refusals note_refusal
-    start_server stop_server finish_server accepts wait_for free_port
+    start_server stop_server finish_server accepts wait_for soon_like
+    free_port
     have needs needs_ssl start_jobs finish_jobs
 );
 
@@ -33,7 +33,6 @@ my $scratch;
 my %servers;        # pid → name
 my %running;        # pid → 1: what run_in() waits for
 my @refusals;       # [name, entry]
-my @ports;          # sockets that keep them ours
 my $owner = $$;
 
 # Programs of the distribution do not know of sanitizers: their runtime has to
@@ -172,9 +171,7 @@ sub become {
 }
 
 # Seconds, by a clock that nobody sets.
-sub now {
-    return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC());
-}
+sub now { return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
 
 # Waits for a child, at most so many seconds. Its wait status, or undef after
 # having killed it.
@@ -420,26 +417,34 @@ sub wait_for {
 # True when that server, openssl's s_server, takes connections.
 sub accepts {
     my ($server) = @_;
-    return wait_for(60, sub { -e $server->{out}
-                              && slurp($server->{out}) =~ /^ACCEPT/m })
-        || !Test::More::diag("no ACCEPT: ", slurp($server->{err}));
+    return 1 if wait_for(60, sub { -e $server->{out}
+                                   && slurp($server->{out}) =~ /^ACCEPT/m });
+    Test::More::diag('no ACCEPT: ', slurp($server->{err}));
+    return 0;
 }
 
-# A loopback port that nobody listens on now. No other recipe is given it while
-# this one runs: a socket without a file has its name.
+# soon_like(sub { TEXT }, PATTERN, NAME): what somebody writes matches, soon:
+# what a server logs is there after the client has seen the failure.
+sub soon_like {
+    my ($text, $pattern, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    wait_for(60, sub { $text->() =~ $pattern });
+    return Test::More::like($text->(), $pattern, $name);
+}
+
+# A loopback port for one server of this recipe. It stays bound here, without
+# a listener, so that the kernel gives it to nobody else until the recipe ends;
+# who asks for it by number, with SO_REUSEADDR as servers do, gets it.
+my @bound;
 sub free_port {
-    for (1 .. 100) {
-        my $socket = IO::Socket::INET->new(
-            LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 1,
-            Proto => 'tcp') or die "no free port: $!\n";
-        my $port = $socket->sockport;
-        my $mine = IO::Socket::UNIX->new(Local => "\0p11-test-port-$port",
-                                         Listen => 1);
-        push @ports, $mine if $mine;
-        close $socket;
-        return $port if $mine;
-    }
-    die "no free port: $!\n";
+    socket my $socket, Socket::PF_INET(), Socket::SOCK_STREAM(), 0
+        or die "socket: $!\n";
+    setsockopt $socket, Socket::SOL_SOCKET(), Socket::SO_REUSEADDR(), 1
+        or die "SO_REUSEADDR: $!\n";
+    bind $socket, Socket::pack_sockaddr_in(0, Socket::INADDR_LOOPBACK())
+        or die "no free port: $!\n";
+    push @bound, $socket;
+    return (Socket::unpack_sockaddr_in(getsockname $socket))[0];
 }
 
 END {
