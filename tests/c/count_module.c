@@ -10,8 +10,10 @@
  *      offset 8    uint64_t n              functions that follow
  *      offset 16   struct { char name[56]; uint64_t calls; } [n]
  *      behind it   struct { uint32_t now; uint32_t most; } [n]
+ *      behind that uint64_t vain           [n]
  *
- * in the order of CK_FUNCTION_LIST; the latter is what count_pace.c tells of. A
+ * in the order of CK_FUNCTION_LIST; the second is what count_pace.c tells of,
+ * the last how many of the calls said that they failed, or found nothing. A
  * file that is shorter is made longer and filled in; counts that it has stay.
  * Without COUNT_FILE nothing is counted; with COUNT_PARENT only what is called
  * by the process that opened the module, not by those that it forked.
@@ -60,6 +62,7 @@ struct count_file {
     uint64_t n;
     struct count_row row[COUNT_N];
     struct count_flight flight[COUNT_N];
+    _Atomic uint64_t vain[COUNT_N];
 };
 
 static pthread_once_t count_once = PTHREAD_ONCE_INIT;
@@ -151,13 +154,35 @@ char *count_env(const char *name)
     return getenv(name);
 }
 
+/* This process's calls are counted. */
+static bool is_counted(void)
+{
+    return count_map != NULL
+        && (count_parent == 0 || count_parent == getpid());
+}
+
 void count_call(enum count_index which)
 {
-    if (count_map != NULL
-        && (count_parent == 0 || count_parent == getpid())) {
+    if (is_counted()) {
         atomic_fetch_add(&count_map->row[which].calls, 1);
     }
     count_pace_begin(which);
+}
+
+/* An answer that lacks something, as one to many questions at once may. */
+static bool is_answer(CK_RV rv)
+{
+    return rv == CKR_OK || rv == CKR_ATTRIBUTE_TYPE_INVALID
+        || rv == CKR_ATTRIBUTE_SENSITIVE || rv == CKR_BUFFER_TOO_SMALL;
+}
+
+/* The call has had this result, which is handed on. */
+static CK_RV count_result(enum count_index which, CK_RV rv)
+{
+    if (!is_answer(rv) && is_counted()) {
+        atomic_fetch_add(&count_map->vain[which], 1);
+    }
+    return rv;
 }
 
 #define X(name, params, args) \
@@ -174,10 +199,23 @@ void count_call(enum count_index which)
             rv = count_real->name args; \
         } \
         count_pace_end(COUNT_##name); \
-        return fault.rv != CKR_OK ? fault.rv : rv; \
+        return count_result(COUNT_##name, \
+                            fault.rv != CKR_OK ? fault.rv : rv); \
     }
 COUNT_ALL(X)
 #undef X
+
+/* A search that finds nothing is one in vain, too. */
+static CK_RV count_found(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE *a, CK_ULONG b,
+                         CK_ULONG *n)
+{
+    CK_RV rv = count_C_FindObjects(s, a, b, n);
+
+    if (rv == CKR_OK && *n == 0 && is_counted()) {
+        atomic_fetch_add(&count_map->vain[COUNT_C_FindObjects], 1);
+    }
+    return rv;
+}
 
 CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
     __attribute__((visibility("default")));
@@ -247,6 +285,7 @@ static void count_setup(void)
     count_pace_read(count_map != NULL ? count_map->flight : NULL);
     count_fault_read();
     count_lie_read();
+    count_list.C_FindObjects = count_found;
     count_lie_install(&count_list, count_real);
     count_device_install(&count_list, count_real);
 }

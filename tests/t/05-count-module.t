@@ -109,6 +109,16 @@ for my $row ([$own, 1], [$plain, 0]) {
 }
 is($own->calls('C_SignInit') . $plain->calls('C_SignInit'), '11',
     'each counts by itself');
+is($own->vain->{C_SignInit} . $plain->vain->{C_SignInit}, '10',
+    'and tells that one was in vain');
+my ($made, $vain) = $plain->during_and_vain(sub {
+    isnt($plain->token->tool('--sign', '--mechanism', 'ECDSA', '--id', '77',
+                             '--input-file', $data)->{status}, 0,
+         'a key that is not there');
+});
+cmp_ok($vain->{C_FindObjects} // 0, '>=', 1, 'is a search in vain');
+is($vain->{C_Login} // 0, 0, 'after a login that was not');
+is($made->{C_Login}, 1, 'which is counted');
 
 fails_with({ env => { COUNT_MODULE => '/nonexistent/module.so' } },
     'a module that is not there is named', qr{/nonexistent/module\.so},

@@ -135,6 +135,21 @@ sub flight {
     die "$function is not counted\n";
 }
 
+# { function → how many of its calls said that they failed, or found nothing }
+sub vain {
+    my ($self) = @_;
+    my $bytes = P11::Test::slurp($self->{file});
+    my ($found, $n) = length $bytes < 16 ? (0, 0) : unpack 'QQ', $bytes;
+    my %vain;
+    return {} if $found != $magic;
+    for my $i (0 .. $n - 1) {
+        my $name = unpack 'Z56', substr $bytes, 16 + $i * $row_bytes, 56;
+        $vain{$name} = unpack 'Q',
+            substr $bytes, 16 + $n * ($row_bytes + 8) + $i * 8, 8;
+    }
+    return \%vain;
+}
+
 # All calls that budgets speak of.
 sub total {
     my ($self) = @_;
@@ -159,9 +174,22 @@ sub reset {
         sysseek $out, 16 + $n * $row_bytes + $i * 8 + 4, 0
             or die "seek: $!\n";
         syswrite $out, pack 'L', 0 or die "write: $!\n";
+        sysseek $out, 16 + $n * ($row_bytes + 8) + $i * 8, 0
+            or die "seek: $!\n";
+        syswrite $out, pack 'Q', 0 or die "write: $!\n";
     }
     close $out;
     return;
+}
+
+sub difference {
+    my ($before, $after) = @_;
+    my %calls;
+    for my $function (keys %$after) {
+        my $n = $after->{$function} - ($before->{$function} // 0);
+        $calls{$function} = $n if $n > 0;
+    }
+    return \%calls;
 }
 
 # What one act calls: the difference, by function.
@@ -169,13 +197,15 @@ sub during {
     my ($self, $act) = @_;
     my $before = $self->read;
     $act->();
-    my $after = $self->read;
-    my %calls;
-    for my $function (keys %$after) {
-        my $n = $after->{$function} - ($before->{$function} // 0);
-        $calls{$function} = $n if $n > 0;
-    }
-    return \%calls;
+    return difference($before, $self->read);
+}
+
+# The same, and what of it was in vain.
+sub during_and_vain {
+    my ($self, $act) = @_;
+    my $vain = $self->vain;
+    my $calls = $self->during($act);
+    return ($calls, difference($vain, $self->vain));
 }
 
 # "C_Sign 1, C_SignInit 1": for messages.
