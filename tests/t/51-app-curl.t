@@ -50,7 +50,7 @@ sub curl {
                             'client.key' => $key));
         @how = ('--config', $file);
     }
-    return (qw(curl --silent --show-error --max-time 30 --noproxy *), @how,
+    return (qw(curl --silent --show-error --max-time 100 --noproxy *), @how,
             @more, $nginx->url);
 }
 
@@ -107,7 +107,7 @@ my $calls = $count->during(sub {
         diag("$result->{status} $result->{signal} $result->{err}");
         return 1;
     });
-    @failed = grep { $_ != 0 } finish_jobs(60, @pids);
+    @failed = grep { $_ != 0 } finish_jobs(200, @pids);
 });
 is(scalar @failed, 0, "$n at once: all are served, with exit status 0");
 is($calls->{C_Sign}, $n, 'each with a signature of the token');

@@ -62,6 +62,9 @@ END
     return $haproxy;
 }
 
+# A signal is lost when the master is still executing itself anew.
+sub reload { return $_[0]->renew('USR2', 30) || $_[0]->renew('USR2') }
+
 my $haproxy = haproxy('server', [map { $site->bundle($_) } qw(rsa ec)]);
 ok_run($haproxy->how, 'HAProxy accepts a bundle with a reference',
        $haproxy->command('-c'));
@@ -81,27 +84,21 @@ for my $row (['rsa', 0, '1_2'], ['rsa', 0, '1_3'], ['ec', 1, '1_2'],
 
 my ($served, $all, $said);
 my $reloads = 4;
-$calls = $count->during(sub {
+my $vain;
+($calls, $vain) = $count->during_and_vain(sub {
     my $load = $site->start_load([map { $haproxy->port($_) } 0, 1, 1]);
     ok($site->goes_on(30), 'clients are served');
     for my $i (1 .. $reloads) {
-        ok($haproxy->renew('USR2'), "reload $i");
+        ok(reload($haproxy), "reload $i");
         ok($site->goes_on(60), 'and it goes on');
     }
     ($served, $all, $said) = $site->finish_load($load);
 });
 ok($all, "none of $served handshakes was lost") or diag($said);
 is($calls->{C_Sign}, $served, 'one C_Sign for each');
-is($calls->{C_SignInit}, $served, 'after one C_SignInit');
-# SoftHSM misses a token that another process writes at that moment, and is
-# started anew then.
-is($calls->{C_Login}, $calls->{C_Initialize} - ($calls->{C_Finalize} // 0),
-   'each worker logged in once');
-my $others = 0;
-$others += $calls->{$_} for grep { !/^C_(?:Sign|SignInit|GetInfo)$|List$/ }
-    keys %$calls;
-ok($others <= 24 * ($reloads + 1), 'and made not many calls more')
-    or diag(P11::Count::text($calls));
+is($calls->{C_SignInit} - ($vain->{C_SignInit} // 0), $served,
+   'after one C_SignInit');
+P11::Site::begins_well($calls, $vain, $reloads + 1);
 ok(!P11::Daemon::has_mapped($haproxy->master, $in_module),
    'the master has no module');
 is_deeply([$haproxy->complaints], [], 'HAProxy complained of nothing');
@@ -116,13 +113,11 @@ fails_with($haproxy->how, 'the reference of another key is refused',
            qr/inconsistencies between private key and certificate/,
            $haproxy->command('-c'));
 kill 'USR2', $haproxy->master;
-ok(wait_for(20, sub { $haproxy->log =~ /Loading failure/ }),
+ok(wait_for(60, sub { $haproxy->log =~ /Loading failure/ }),
    'reloaded all the same: that fails');
 ok($site->is_served($haproxy->port, 'rsa'), 'and the key serves as before');
 spew($bundle, $right);
-# The first signal is lost when the master is still executing itself anew.
-ok($haproxy->renew('USR2') || $haproxy->renew('USR2'),
-   'reloaded with the right one');
+ok(reload($haproxy), 'reloaded with the right one');
 ok($site->is_served($haproxy->port, 'rsa'), 'it serves, too');
 is($haproxy->stop, 0, 'HAProxy ends with exit status 0');
 

@@ -51,7 +51,7 @@ sub serve {
 }
 
 give($data, $debug);
-ok_run('a cluster is made', @as, "$bin/initdb", '-D', $data, '-A', 'trust',
+ok_run({ timeout => 600 }, 'a cluster is made', @as, "$bin/initdb", '-D', $data, '-A', 'trust',
        qw(-U tester --no-sync --locale=C --encoding=UTF8));
 serve(@{ $site->key('rsa') });
 my $conf = slurp("$data/postgresql.conf") . P11::Conf::text('postgresql.conf',
@@ -71,7 +71,7 @@ $postgres->set_command(@as, "$bin/postgres", '-D', $data);
 # psql with a key; the client in software knows nothing of us.
 sub psql {
     my ($how, $certificate, $key, $query) = @_;
-    return ({ env => { %{ $how->{env} }, PGCONNECT_TIMEOUT => 60 } },
+    return ({ env => { %{ $how->{env} }, PGCONNECT_TIMEOUT => 100 } },
             "$bin/psql", '-XAtq', '-c', $query,
             join ' ', 'host=localhost', 'hostaddr=127.0.0.1',
             'port=' . $postgres->port, 'user=tester', 'dbname=postgres',
@@ -111,8 +111,8 @@ serves_one('rsa');
 
 sub serves_many {
     my ($name, $query) = @_;
-    my @failed;
-    $calls = $count->during(sub {
+    my (@failed, $vain);
+    ($calls, $vain) = $count->during_and_vain(sub {
         my @pids = start_jobs($at_once, sub {
             my ($how, @psql) = psql(\%soft, @{ $site->client }, $query);
             my $result = run_in($how, @psql);
@@ -120,31 +120,24 @@ sub serves_many {
             diag($result->{err});
             return 1;
         });
-        @failed = grep { $_ != 0 } finish_jobs(100, @pids);
+        @failed = grep { $_ != 0 } finish_jobs(200, @pids);
     });
     is(scalar @failed, 0, "$name: $at_once at once are served")
         or diag(slurp($debug));
     is($calls->{C_Sign}, $at_once, 'with a signature each');
-    is($calls->{C_SignInit}, $at_once, 'and no more');
-    # SoftHSM may miss the token while others write to it: then it is started
-    # anew, which is a C_Initialize more; or its C_Login fails, and is repeated.
-    # The busier the machine, the oftener.
-    my ($began, $logins) = @$calls{qw(C_Initialize C_Login)};
-    diag("$name: $at_once open the token $began times, log in $logins times");
-    cmp_ok($began, '>=', $at_once, 'each opens the token');
-    ok($logins >= $at_once && $logins <= 2 * $began, 'with a login each');
-    my $others = 0;
-    $others += $calls->{$_} for
-        grep { !/^C_(?:Sign|SignInit|GetInfo)$|^C_GetFunc/ } keys %$calls;
-    ok($others <= 16 * $began, 'and not many calls more')
-        or diag(P11::Count::text($calls));
+    is($calls->{C_SignInit} - ($vain->{C_SignInit} // 0), $at_once,
+       'and no more');
+    diag("$name: $at_once open the token $calls->{C_Initialize} times, log in "
+         . "$calls->{C_Login} times");
+    cmp_ok($calls->{C_Initialize}, '>=', $at_once, 'each opens the token');
+    P11::Site::begins_well($calls, $vain, $at_once);
     return;
 }
 serves_many('rsa', 'select pg_sleep(1)');
 
 serve(@{ $site->key('ec') });
 kill 'HUP', $postgres->master;
-ok(wait_for(20, sub { $postgres->log =~ /reloading configuration/ }),
+ok(wait_for(60, sub { $postgres->log =~ /reloading configuration/ }),
    'it is told to reload');
 serves_one('ec');
 serves_many('ec', 'select pg_sleep(1)');

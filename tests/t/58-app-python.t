@@ -26,7 +26,7 @@ my @names = qw(rsa ec);
 $site->add_key($_->[0], $_->[1]), push @names, $_->[0]
     for ['rsa3', 'rsa:3072'], ['ec384', 'EC:secp384r1'];
 my @all = map { @{ $site->key($_) } } @names;
-my %how = (env => $site->env(PYTHONWARNINGS => 'ignore'), timeout => 60);
+my %how = (env => $site->env(PYTHONWARNINGS => 'ignore'), timeout => 300);
 
 sub tls { return ($python, top() . '/tests/data/tls.py', @_) }
 

@@ -155,7 +155,7 @@ sub start_load {
     my @pids = P11::Test::start_jobs(scalar @$ports, sub {
         my $i = $_[0] - 1;
         my $result = P11::Test::run_in(
-            { env => { OPENSSL_CONF => '/dev/null' } },
+            { env => { OPENSSL_CONF => '/dev/null' }, timeout => 1200 },
             P11::Test::builddir() . '/tests/c/tls_client_ssl',
             "127.0.0.1:$ports->[$i]", $enough, $self->ca->file,
             @{ $self->client }, @retry);
@@ -171,6 +171,34 @@ sub goes_on {
     my $had = $self->count->calls('C_Sign');
     return P11::Test::wait_for(120, sub {
         $self->count->calls('C_Sign') >= $had + $signatures });
+}
+
+# begins_well(CALLS, VAIN, WORKERS): what an act called beside signatures, as
+# during_and_vain() tells. At most so many processes begin to use the token, each
+# logs in once, and calls little more: ten with one key, six for another one, which
+# who had begun before may find only now. While others log in, SoftHSM may miss
+# the token, its login or a key: then the call is repeated, or the module is
+# started anew. The busier the machine, the oftener.
+sub begins_well {
+    my ($calls, $vain, $workers) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $starts = $calls->{C_Initialize} // 0;
+    my $began = $starts - ($calls->{C_Finalize} // 0);
+    my $logins = ($calls->{C_Login} // 0) - ($vain->{C_Login} // 0);
+    my ($others, $in_vain) = (0, 0);
+    $others += $calls->{$_} for grep { !/^C_(?:Sign|SignInit|GetInfo)$|List$/ }
+        keys %$calls;
+    $in_vain += $_ for values %$vain;
+    Test::More::ok($began <= $workers,
+                   "$began workers, of at most $workers, began");
+    Test::More::ok($began <= $logins && $logins <= $starts,
+                   "each logged in once: $logins");
+    Test::More::ok($in_vain <= 12 * ($starts + $workers)
+                   && $others <= 24 * $starts + 12 * $workers + 8 * $in_vain,
+                   'and made not many calls more')
+        or Test::More::diag(P11::Count::text($calls), "\nin vain: ",
+                            P11::Count::text($vain));
+    return;
 }
 
 # (how many were served, whether all were, what clients said)
