@@ -42,7 +42,7 @@
 
 #include "tests/c/fault_steps.h"
 
-#define HANGS_AFTER 60
+#define HANGS_AFTER 120
 #define ENTRY_MAX 900
 
 static const struct fault_scenario *scenario;

@@ -15,27 +15,12 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include "tests/c/resident.h"
 #include "tests/c/stored_key.h"
 #include "tests/c/tap.h"
 #include "tests/c/tls_pair.h"
 
 #define GROWTH_MAX_KIB 300
-
-/* The second number of the file. */
-static long resident_kib(void)
-{
-    char text[100] = "";
-    FILE *in = fopen("/proc/self/statm", "r");
-    long pages = 0;
-
-    if (in != NULL && fgets(text, sizeof(text), in) != NULL) {
-        pages = strtol(text + strcspn(text, " "), NULL, 10);
-    }
-    if (in != NULL) {
-        fclose(in);
-    }
-    return pages * (sysconf(_SC_PAGESIZE) / 1024);
-}
 
 static bool introduce(SSL_CTX *ctx, const char *certificate, const char *name)
 {

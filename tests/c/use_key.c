@@ -12,12 +12,12 @@
  * step "alarm" says.
  */
 #include "tests/c/use_key.h"
+#include "tests/c/resident.h"
 #include "tests/c/use_key_cipher.h"
 #include "tests/c/use_key_end.h"
 #include "tests/c/use_key_threads.h"
 
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/prctl.h>
@@ -251,19 +251,6 @@ static bool step_fails(struct worker *w, const struct step *s)
         fflush(stderr);
     }
     return true;
-}
-
-static long resident_kib(void)
-{
-    char text[100];
-    long pages = 0;
-    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
-
-    close(fd);
-    text[n > 0 ? n : 0] = '\0';
-    pages = strtol(text + strcspn(text, " "), NULL, 10);
-    return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
 /* All that a store has; the memory in use is measured behind the tenth. */

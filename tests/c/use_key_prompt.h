@@ -41,7 +41,7 @@ static bool step_asked(struct worker *w, const struct step *s)
     unsigned int n = number(s->arg, 0, 1);
 
     (void)w;
-    for (unsigned int ms = 0; n_stalled < n && ms < 20000; ms++) {
+    for (unsigned int ms = 0; n_stalled < n && ms < 60000; ms++) {
         usleep(1000);
     }
     return n_stalled >= n || fail("nobody is asked", s->arg);

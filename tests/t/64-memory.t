@@ -30,9 +30,9 @@ my @grown;
 sub is_flat {
     my ($how, $name, $warm_up, $times, $before, @steps) = @_;
     $times = (split / \| /, $times)[$long && $times =~ / / ? 1 : 0];
-    my %how = (%$how, timeout => $long ? 7200 : 120);
+    my %how = (%$how, timeout => $long ? 7200 : 600);
     my $result = ok_use_key(\%how, "$times times: $name",
-        $long ? 'alarm=7200' : 'alarm', @$before,
+        $long ? 'alarm=7200' : 'alarm=600', @$before,
         "repeat=$warm_up", '[', @steps, ']', 'mark',
         "repeat=$times", '[', @steps, ']', 'grown');
     my ($kib) = $result->{out} =~ /^(-?\d+)$/m;
@@ -98,7 +98,7 @@ SKIP: {
     my $times = $long ? 10000 : 200;
     for my $row (['a reference', $ref[1]], ['a URI', "$ec;type=private"]) {
         my ($name, $key) = @$row;
-        my $result = ok_run({ %how, timeout => $long ? 7200 : 120 },
+        my $result = ok_run({ %how, timeout => $long ? 7200 : 600 },
             "$times reloads of an SSL_CTX with $name: memory stays",
             $reload, $certificate, $key, 50, $times);
         my ($kib) = $result->{out} =~ /grown by (-?\d+) KiB/;
@@ -112,10 +112,10 @@ SKIP: {
 
 sub lost_bytes {
     my ($n) = @_;
-    my $result = run_in(\%how, 'valgrind', '--leak-check=full',
-        '--show-leak-kinds=definite,indirect', '--error-exitcode=0',
-        builddir() . '/tests/c/use_key', "repeat=$n", '[', "load=$ec",
-        "load=$ref[0]", qw(sign verify derive free ]));
+    my $result = run_in({ %how, timeout => 600 }, 'valgrind',
+        '--leak-check=full', '--show-leak-kinds=definite,indirect', '--error-exitcode=0',
+        builddir() . '/tests/c/use_key', 'alarm=600', "repeat=$n", '[',
+        "load=$ec", "load=$ref[0]", qw(sign verify derive free ]));
     my @lost = $result->{err} =~ /(?:definitely|indirectly) lost: ([\d,]+)/g;
     s/,//g for @lost;
     my $sum = 0;
