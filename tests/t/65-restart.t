@@ -13,7 +13,6 @@ use P11::Outage;
 use P11::Test;
 use P11::Token;
 use P11::UseKey;
-use POSIX ();
 use Time::HiRes qw(sleep);
 
 needs('pkcs11-tool');
@@ -35,14 +34,14 @@ my $uri = $token->uri(object => 'ec', type => 'private');
     my $app = P11::Outage->ready(\%how, $uri, $name);
     $token->kill;
     $token->start;
-    is($app->until_good(20), 0,
+    is($app->until_good(60), 0,
        "$name, and there again at once: nothing is lost");
     $token->kill;
     $app->refused("$name, and away: refused", $clear, 'sign');
     $app->refused("$name, and away: again", $clear, 'sign');
     $app->refused("$name, and away: a key is not loaded", $clear, 'again');
     $token->start;
-    is($app->until_good(20), 0, "$name, and back: nothing more is lost");
+    is($app->until_good(60), 0, "$name, and back: nothing more is lost");
     $app->done("$name: a child signs", 'fork');
     $app->ends_well($name);
 }
@@ -52,23 +51,19 @@ my $uri = $token->uri(object => 'ec', type => 'private');
     $token->kill;
     $token->start;
     $app->done("$name: it signs", 'fork');
-    is($app->until_good(20), 0, "$name: so does its parent");
+    is($app->until_good(60), 0, "$name: so does its parent");
     $app->ends_well($name);
 }
 {
     my $name = 'frozen and thawed';
     my $app = P11::Outage->ready(\%how, $uri, $name);
     $token->freeze;
-    my $job = fork // die "fork: $!\n";
-    if ($job == 0) {
-        sleep 1;
-        $token->thaw;
-        POSIX::_exit(0);
-    }
-    my $answer = $app->done("$name: what waited is signed", 'sign');
-    cmp_ok($answer->{took}, '>', 0.5, "$name: it waited");
-    waitpid $job, 0;
-    is($app->until_good(20), 0, "$name: nothing is lost");
+    $app->ask('sign');
+    is($app->line(1), undef, "$name: it waits");
+    $token->thaw;
+    my $answer = $app->answer;
+    ok($answer->{ok}, "$name: what waited is signed") or $app->show($answer);
+    is($app->until_good(60), 0, "$name: nothing is lost");
     $app->ends_well($name);
 }
 
@@ -89,7 +84,7 @@ for my $by ('URI', 'reference') {
         $app->refused("$name: does not sign", qr/^pkcs11: \S/, 'sign');
         $token->start;
     }
-    is($app->until_good(20), 0, "$name: it signs, nothing more is lost");
+    is($app->until_good(60), 0, "$name: it signs, nothing more is lost");
     $app->ends_well($name);
 }
 
@@ -105,7 +100,7 @@ sub under_load {
     $app->done("$name: $threads threads", "threads $threads");
     $app->all_well("$name, before");
     $outage->($app);
-    $app->all_back($name, 20);
+    $app->all_back($name, 60);
     $app->all_well("$name, after it");
     $app->done("$name: stop", 'stop');
     $app->ends_well($name);
@@ -116,7 +111,7 @@ sub judge {
     my ($app, $name) = @_;
     my $during = $app->tell('count');
     is($during->{wrong}, 0, "$name: nothing is signed wrongly");
-    cmp_ok($during->{longest_ms}, '<', 10000, "$name: nobody waits for long");
+    cmp_ok($during->{longest_ms}, '<', 20000, "$name: nobody waits for long");
     my @unclear = grep { $_ !~ $clear } split /\n/, $during->{said};
     is("@unclear", '', "$name: every error is clear");
     figure("$name: $during->{good} signatures, $during->{bad} lost, longest "
@@ -137,11 +132,20 @@ under_load("away for $away s under load", sub {
     my ($app) = @_;
     $token->kill;
     sleep 0.5;
-    judge($app, 'away under load, the first half second');
+    # What was signed before may be verified late.
+    ok(wait_for(60, sub {
+        sleep 0.1;
+        return judge($app, 'away under load, at first')->{good} == 0;
+    }), 'away under load: they end');
+    my %all = (good => 0, bad => 0);
     sleep $away - 0.5;
-    my $during = judge($app, 'away under load');
-    cmp_ok($during->{bad}, '>', 0, 'away under load: refused');
-    is($during->{good}, 0, 'away under load: none is signed');
+    ok(wait_for(60, sub {
+        my $during = judge($app, 'away under load');
+        $all{$_} += $during->{$_} for keys %all;
+        sleep 1 if !$all{bad};
+        return $all{bad} > 0;
+    }), 'away under load: refused');
+    is($all{good}, 0, 'away under load: none is signed');
     $token->start;
 });
 under_load('frozen under load for 2 s', sub {

@@ -52,11 +52,11 @@ sub ready {
 # A line, or undef where none comes in so many seconds.
 sub line {
     my ($self, $seconds) = @_;
-    my $deadline = Time::HiRes::time() + $seconds;
+    my $deadline = P11::Test::now() + $seconds;
     my $select = IO::Select->new($self->{from});
     my $end;
     while (($end = index $self->{rest}, "\n") < 0) {
-        my $left = $deadline - Time::HiRes::time();
+        my $left = $deadline - P11::Test::now();
         return if $left <= 0 or !$select->can_read($left);
         sysread($self->{from}, $self->{rest}, 65536, length $self->{rest})
             or return;
@@ -70,10 +70,22 @@ sub line {
 # the answer has as NAME=NUMBER }; ok is undef where there was no answer.
 sub tell {
     my ($self, $command, $seconds) = @_;
-    my $began = Time::HiRes::time();
-    my %answer = (said => '');
+    $self->ask($command);
+    return $self->answer($seconds);
+}
+
+# The first half of that, and the second, of which a part may have come.
+sub ask {
+    my ($self, $command) = @_;
     local $SIG{PIPE} = 'IGNORE';
+    $self->{asked} = P11::Test::now();
     $self->{to}->print("$command\n");
+    return;
+}
+
+sub answer {
+    my ($self, $seconds) = @_;
+    my %answer = (said => '');
     while (defined(my $line = $self->line($seconds // 60))) {
         if ($line =~ s/(ok|failed)\.\z//) {
             $answer{ok} = $1 eq 'ok' ? 1 : 0;
@@ -82,7 +94,7 @@ sub tell {
         }
         $answer{said} .= "$line\n";
     }
-    $answer{took} = Time::HiRes::time() - $began;
+    $answer{took} = P11::Test::now() - $self->{asked};
     return \%answer;
 }
 
@@ -110,9 +122,9 @@ sub refused {
 # seconds.
 sub until_good {
     my ($self, $seconds) = @_;
-    my $deadline = Time::HiRes::time() + $seconds;
+    my $deadline = P11::Test::now() + $seconds;
     my $lost = 0;
-    while (Time::HiRes::time() < $deadline) {
+    while (P11::Test::now() < $deadline) {
         my $answer = $self->tell('sign', $seconds);
         return if !defined $answer->{ok};
         return $lost if $answer->{ok};
@@ -145,7 +157,7 @@ sub all_well {
 # it they may be refused, but none signs wrongly.
 sub all_back {
     my ($self, $name, $seconds) = @_;
-    my $deadline = Time::HiRes::time() + $seconds;
+    my $deadline = P11::Test::now() + $seconds;
     my ($wrong, $pause, $answer, $failing) = (0, 0.3);
     do {
         Time::HiRes::sleep($pause);
@@ -153,7 +165,7 @@ sub all_back {
         $answer = $self->tell('count');
         $wrong += $answer->{wrong} // 1;
         $failing = ($answer->{bad} // 1) + ($answer->{idle} // 1);
-    } while ($failing > 0 && Time::HiRes::time() < $deadline);
+    } while ($failing > 0 && P11::Test::now() < $deadline);
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     return Test::More::is("$failing $wrong", '0 0', "$name: it comes back")
         || $self->show($answer);
@@ -171,10 +183,10 @@ sub show {
 # seconds; took: how many it needed.
 sub end {
     my ($self, $seconds) = @_;
-    my $began = Time::HiRes::time();
+    my $began = P11::Test::now();
     close $self->{to};
     my $status = P11::Test::reap(delete $self->{pid}, $seconds);
-    $self->{took} = Time::HiRes::time() - $began;
+    $self->{took} = P11::Test::now() - $began;
     return $status;
 }
 
