@@ -95,7 +95,7 @@ my @programs = (
      qw(genpkey -algorithm EC -pkeyopt group:P-256)],
     ['random octets', undef, qr/^\w{32}$/, $openssl, qw(rand -hex 16)],
     ['curl', $curl ? undef : 'nginx or curl is not there', qr/CN=soft worker/,
-     qw(curl --silent --show-error --max-time 20 --noproxy *), '--cacert',
+     qw(curl --silent --show-error --max-time 60 --noproxy *), '--cacert',
      $ca->file, '--cert', $soft_certificate, '--key', $soft,
      $curl ? $nginx->url : ()],
     ['ssh -V', have('ssh') ? undef : 'ssh is not installed', qr/OpenSSH/,
@@ -166,14 +166,14 @@ sub memory {
     my $file = "/proc/$server->{pid}/smaps_rollup";
     my $status = "/proc/$server->{pid}/stat";
     my %kib;
-    if (wait_for(30, sub { slurp($status) =~ /\) T / })) {
+    if (wait_for(60, sub { slurp($status) =~ /\) T / })) {
         my $text = slurp($file);
         for my $name (qw(Rss Pss Private_Dirty)) {
             ($kib{$name}) = $text =~ /^$name:\s*(\d+) kB/m;
         }
     }
     kill 'CONT', $server->{pid};
-    wait_for(10, sub { slurp($status) =~ /\) Z / });
+    wait_for(60, sub { slurp($status) =~ /\) Z / });
     is(stop_server($server), 0, 'it ends well');
     return \%kib;
 }

@@ -72,7 +72,7 @@ sub frozen_login {
 sub is_in_login {
     my ($server, $n) = @_;
     my $count = $server->{count};
-    ok(wait_for(20, sub { $count->calls('C_Login') >= $n
+    ok(wait_for(60, sub { $count->calls('C_Login') >= $n
                           && ($count->flight('C_Login'))[0] > 0 }),
        '… it is in C_Login') or diag(slurp($server->{err}));
     return;
@@ -105,7 +105,7 @@ for my $thread (sort keys %limits) {
             outside($source, P11::Memory::find($server->{pid}, $pin), 0);
             P11::Memory::go_on($server->{pid});
         }
-        is(finish_server($server, 30), 0, "$name: ends well");
+        is(finish_server($server, 60), 0, "$name: ends well");
     }
 }
 
@@ -123,7 +123,7 @@ unlink $frozen;
 pauses($server);
 outside($asked, P11::Memory::find($server->{pid}, $pin), 0);
 P11::Memory::go_on($server->{pid});
-is(finish_server($server, 30), 0, 'a reference: ends well');
+is(finish_server($server, 60), 0, 'a reference: ends well');
 
 # A wrong one is gone when it has been refused.
 for my $source (grep { !$_->{shown} } pin_sources($wrong, $wrong_file)) {
@@ -137,7 +137,7 @@ for my $source (grep { !$_->{shown} } pin_sources($wrong, $wrong_file)) {
     is_deeply($found, {}, "$source->{name}: a wrong one is nowhere")
         or diag(explain($found));
     P11::Memory::go_on($server->{pid});
-    is(finish_server($server, 30), 0, '… and the process ends well');
+    is(finish_server($server, 60), 0, '… and the process ends well');
     my $said = slurp($server->{out}) . slurp($server->{err});
     like($said, qr/CKR_PIN_INCORRECT/, '… its error says why');
     unlike($said, qr/\Q$wrong\E/, '… without it');

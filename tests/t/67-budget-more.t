@@ -42,7 +42,7 @@ for my $row (['rsa', $rsa], ['ec', $ec]) {
         return openssl($ca->plain, qw(s_client -tls1_3 -verify_return_error),
             '-connect', "127.0.0.1:$port", '-CAfile', $ca->file);
     };
-    ok(wait_for(30, sub { $shake->()->{status} == 0 }), "a server, $name");
+    ok(wait_for(60, sub { $shake->()->{status} == 0 }), "a server, $name");
     my $good = 0;
     my $calls = $count->during(sub {
         $good += $shake->()->{status} == 0 ? 1 : 0 for 1 .. 5;

@@ -172,7 +172,7 @@ sub read_pin {
     spew($log, '');
     chmod 0666, $log;
     return ({ env => { %conf, PKCS11_PROVIDER_DEBUG => "file:$log,level:1" },
-              timeout => 30, $as ? (as => $as) : () },
+              timeout => 120, $as ? (as => $as) : () },
             'pkey', '-in', "$uri;type=private", '-noout');
 }
 
@@ -206,7 +206,7 @@ POSIX::mkfifo($fifo, 0600) or die "$fifo: $!\n";
 my @writer = start_jobs(1, sub { spew($fifo, "$pin\n"); return 0 });
 ok_openssl((read_pin($fifo))[0], 'a PIN from a FIFO',
            (read_pin($fifo))[1 .. 4]);
-is_deeply([finish_jobs(10, @writer)], [0], '… which was read once');
+is_deeply([finish_jobs(60, @writer)], [0], '… which was read once');
 
 my $huge = pin_file('huge', '', 0600);
 truncate $huge, 1 << 40 or truncate $huge, 1 << 30 or die "$huge: $!\n";
