@@ -49,7 +49,8 @@ my @rows = (
      qw(PIN), waits(qw(KEY sign=2)),
      qw(fork [ answer= fails [ KEY ] ] release stop)],
     ['two threads wait for one answer, and children for theirs', 3, [3, 3],
-     qw(PIN stall begin=2 [ KEY sign free ] asked sleep=100
+     # The other one has come to where it waits, and is not inside libcrypto.
+     qw(PIN stall begin=2 [ KEY sign free ] asked sleep=1000
         fork=2 [ in=2 [ KEY sign ] ] release stop)],
     ['forks before, while and after', 2, [4, 2],
      qw(PIN fork [ fork [ _exit ] ]), waits(qw(KEY sign)),

@@ -40,8 +40,12 @@ ok_use_key(\%how, 'decryptions that are refused', "load=$rsa",
            qw(decrypting junk=3));
 ok_use_key(\%how, '… after OPENSSL_cleanup', "load=$rsa",
            qw(decrypting cleanup junk=3 _exit));
+# Both have begun when the file is there: see above.
+my $begun = scratch() . '/begun';
 ok_every_time(\%how, 30, 'exit while 2 threads are refused', "load=$rsa",
-              qw(begin=2 [ decrypting junk=2000000 ] sleep=20 exit));
+              "run=rm -f $begun", qw(begin=2 [ decrypting meet only=0 [),
+              "run=touch $begun", qw(] junk=2000000 ]), "await=$begun",
+              qw(sleep=20 exit));
 
 # --- orders, activated by openssl.cnf ---
 
