@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 
 #include "provider/compat.h"
 #include "provider/conf_probe.h"
@@ -294,11 +293,47 @@ static bool value_fits(const struct prov_setting *row, const char *value)
     }
 }
 
+/* How somebody begins who means the place of a PIN; as it stands it would be
+ * sent to the token. A source's name is one in small letters only. */
+static const struct {
+    const char *begin;
+    bool is_source;
+    const char *advice;
+} no_pins[] = {
+    { "/", false, "write \"file:\" before it" },
+    { "./", false, "write \"file:\" and the file's absolute name" },
+    { "../", false, "write \"file:\" and the file's absolute name" },
+    { "~/", false, "write \"file:\" and the file's absolute name" },
+    { "pass:", false, "leave that away, or write \"file:\" and the absolute "
+      "name of a file" },
+    { "file:", true, "write \"file:\", in small letters" },
+    { "env:", true, "write \"env:\", in small letters" },
+    { "fd:", true, "write \"fd:\", in small letters" },
+    { "credential:", true, "write \"credential:\", in small letters" }
+};
+
+/* Nothing is looked at: whether there is such a file, and can be seen from
+ * here and now, says nothing of what was meant. */
+static hsm_rc judge_pin(const char *name, const char *value)
+{
+    size_t i, n;
+
+    for (i = 0; i < sizeof(no_pins) / sizeof(no_pins[0]); i++) {
+        n = strlen(no_pins[i].begin);
+        if (strncasecmp(value, no_pins[i].begin, n) == 0
+            && !(no_pins[i].is_source
+                 && strncmp(value, no_pins[i].begin, n) == 0)) {
+            return hsm_fail(HSM_E_SETTING, "settings",
+                            "%s begins with \"%.*s\", as no PIN may here; %s",
+                            name, (int)n, value, no_pins[i].advice);
+        }
+    }
+    return HSM_OK;
+}
+
 static hsm_rc judge_value(const char *name, const struct prov_setting *row,
                           const char *value)
 {
-    struct stat st;
-
     if (value == NULL) {
         return HSM_OK;
     }
@@ -306,11 +341,8 @@ static hsm_rc judge_value(const char *name, const struct prov_setting *row,
         return hsm_fail(HSM_E_SETTING, "settings",
                         "%s is empty; give it a value or remove it", name);
     }
-    /* A PIN that is a file's name would be sent as it is. */
-    if (row->kind == PROV_SETTING_SECRET && stat(value, &st) == 0) {
-        return hsm_fail(HSM_E_SETTING, "settings",
-                        "%s is the name of a file; write \"file:\" before it "
-                        "if the PIN is in there", name);
+    if (row->kind == PROV_SETTING_SECRET) {
+        return judge_pin(name, value);
     }
     return value_fits(row, value) ? HSM_OK : refuse(name, row, value);
 }

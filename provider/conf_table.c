@@ -28,7 +28,8 @@ const struct prov_setting prov_settings[PROV_SETTINGS] = {
         "Text that this module wants in C_Initialize; NSS does."),
     [PROV_SET_PIN] = SECRET("token-pin",
         "The PIN, or better where it is: file:PATH, env:NAME, fd:N or "
-        "credential:NAME. A PIN in the URI goes before it."),
+        "credential:NAME. What looks like the name of a file is refused. A "
+        "PIN in the URI goes before it."),
     [PROV_SET_LOGIN] = CHOICE("login-behavior", "auto always never", "auto",
         "When to log in: auto, where private keys are wanted; always, before "
         "any object is searched; never."),

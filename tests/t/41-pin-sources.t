@@ -34,6 +34,33 @@ sub load_arguments {
     return ('pkey', '-noout', '-in', "$uri$query", @{ $case->{more} // [] });
 }
 
+sub in_folder {
+    my ($folder) = @_;
+    return ['sh', '-c', 'cd "$0" && exec "$@"', $folder];
+}
+
+sub folder_with {
+    my ($name) = @_;
+    my $folder = scratch() . '/folder';
+    mkdir $folder;
+    spew("$folder/$name", "wrong\n");
+    return $folder;
+}
+
+# A file in a folder that nobody may look into, root without this right neither.
+sub hidden_file {
+    my $folder = scratch() . '/hidden';
+    mkdir $folder;
+    my $hidden = spew("$folder/pin", "$pin\n");
+    chmod 0, $folder or die $!;
+    return $hidden;
+}
+
+sub without_rights {
+    return [] if $> != 0;
+    return ['setpriv', '--bounding-set', '-dac_override,-dac_read_search'];
+}
+
 # Sources that work
 
 for my $case (
@@ -43,6 +70,9 @@ for my $case (
     { name => 'pin-source file:///', query => "pin-source=file://$file" },
     { name => 'pin-source, CR and LF', query => "pin-source=file:$crlf" },
     { name => '-passin', more => ['-passin', "pass:$pin"] },
+    # A setting is no file for there being one of that name.
+    { name => 'the setting, in a folder with a file of that name',
+      setting => $pin, as => in_folder(folder_with($pin)) },
     { name => 'pin-value before the setting', query => "pin-value=$pin",
       setting => 'wrong' },
     { name => 'pin-source before the setting', setting => 'wrong',
@@ -63,6 +93,29 @@ for my $case (
 my $empty = spew("$dir/empty", '');
 my $lines = spew("$dir/lines", "$pin\n$pin\n");
 my $long = spew("$dir/long", 'x' x 300);
+
+# Settings that mean a place, and would be sent as they stand: whether there is
+# such a file plays no part.
+my @places = (
+    ['the setting is a file without file:', $file, 'file:'],
+    ['the setting is a file that is not there', '/nonexistent/pin', 'file:'],
+    ['the setting is a path of somebody\'s home', '~/pin', 'file:'],
+    ['the setting is a relative path', './pin', 'file:'],
+    ['the setting is a relative path upwards', '../pin', 'file:'],
+    ['the setting is that of -passin', "pass:$pin", 'file:'],
+    ['the setting is FILE:', "FILE:$file", 'file:'],
+    ['the setting is Env:', 'Env:MY_PIN', 'env:'],
+    ['the setting is FD:', 'FD:3', 'fd:'],
+    ['the setting is Credential:', 'Credential:pin', 'credential:'],
+);
+my $hidden = hidden_file();
+my @blind = (@{ without_rights() }, 'test', '!', '-e', $hidden);
+my $is_hidden = run(@blind)->{status} == 0;
+if ($is_hidden) {
+    push @places, ['the setting is a file that cannot be seen', $hidden,
+                   'file:', as => without_rights()];
+}
+
 for my $case (
     { name => 'a wrong pin-value', query => 'pin-value=wrong', setting => $pin,
       logins => 1, says => qr/:CKR_PIN_INCORRECT:/ },
@@ -105,8 +158,10 @@ for my $case (
       query => 'pin-source=credential:..%2Fpin',
       env => { CREDENTIALS_DIRECTORY => $dir },
       says => qr/no name of a credential/ },
-    { name => 'the setting is a file without file:', setting => $file,
-      says => qr/pkcs11-module-token-pin.*"file:"/ },
+    (map { my ($name, $setting, $word, %more) = @$_;
+           { name => $name, setting => $setting, %more,
+             says => qr/pkcs11-module-token-pin begins .*"\Q$word\E"/ } }
+         @places),
     { name => 'the setting names no file', setting => 'file:/nonexistent',
       more => ['-passin', "pass:$pin"], says => qr/No such file/ },
     { name => 'an empty -passin', more => [qw(-passin pass:)],
@@ -119,6 +174,7 @@ for my $case (
     is($count->calls('C_Login'), $logins, "… C_Login: $logins");
     unlike($result->{entry}, qr/\Q$pin\E|wrong[^"]/, '… and no PIN is told');
 }
+chmod 0700, "$dir/hidden" or die $!;
 
 # The terminal
 
