@@ -7,6 +7,8 @@
  *                           counts the instructions of measured(), memcheck
  *                           takes the encoding for undefined, and complains of
  *                           every branch and address that depends on it
+ *   unpad_prov room NAME    undoes one encoding into memory that memcheck takes
+ *                           for undefined, and has it say what still is
  *   unpad_prov cases        names of cases: those alike in the part before
  *                           the dot must not differ
  *   unpad_prov many KIND SEED   so many encodings, at random but for what makes
@@ -33,6 +35,7 @@
 #ifndef VALGRIND_MAKE_MEM_UNDEFINED
 # define VALGRIND_MAKE_MEM_UNDEFINED(p, n) ((void)(p), (void)(n))
 # define VALGRIND_MAKE_MEM_DEFINED(p, n) ((void)(p), (void)(n))
+# define VALGRIND_CHECK_MEM_IS_DEFINED(p, n) ((void)(p), (void)(n), 0)
 #endif
 
 #define N(array) (sizeof(array) / sizeof((array)[0]))
@@ -256,6 +259,26 @@ static int measure(const char *name)
     VALGRIND_MAKE_MEM_DEFINED(&r, sizeof(r));
     printf("%d %zx %zu\n", r.ok, r.u.good, r.u.len);
     return r.ok ? 0 : 1;
+}
+
+/* An application's buffer is not written before: no octet of the message may
+ * depend on what was there. */
+static int fill_room(const char *name)
+{
+    struct prov_ctx ctx = { .secret = "a secret of thirty-two octets." };
+    struct run r = { .ctx = &ctx };
+    enum kind kind;
+    size_t len;
+
+    if (!make_case(name, &r, &kind)) {
+        return 2;
+    }
+    VALGRIND_MAKE_MEM_UNDEFINED(r.out, sizeof(r.out));
+    run_case(&r, kind);
+    len = kind == TLS ? 48 : r.u.len;
+    printf("%d octets\n", (int)len);
+    return r.ok && len > 0
+           && VALGRIND_CHECK_MEM_IS_DEFINED(r.out, len) == 0 ? 0 : 1;
 }
 
 #define MANY 400
@@ -493,6 +516,9 @@ int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "case") == 0) {
         return measure(argv[2]);
+    }
+    if (argc == 3 && strcmp(argv[1], "room") == 0) {
+        return fill_room(argv[2]);
     }
     if (argc == 4 && strcmp(argv[1], "many") == 0) {
         return measure_many(argv[2], argv[3]);

@@ -71,5 +71,11 @@ SKIP: {
         ok_run(\%how, "$case: no branch, no address by a secret", 'valgrind',
                '-q', '--error-exitcode=9', $program, 'case', $case);
     }
+    for my $case (qw(pkcs1.good pkcs1.long oaep.good oaep.long tls.good
+                     reject.good reject.first)) {
+        ok_run(\%how, "$case: a buffer that nobody has written is defined",
+               'valgrind', '-q', '--error-exitcode=9', $program, 'room',
+               $case);
+    }
 }
 done_testing();
