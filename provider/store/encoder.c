@@ -63,10 +63,11 @@ static hsm_rc public_of(const struct prov_key *key, struct hsm_buf *spki)
 static hsm_rc reference_of(const struct prov_ctx *ctx,
                            const struct prov_key *key, struct hsm_buf *der)
 {
-    hsm_auto(hsm_buf) uri = HSM_BUF_INIT, whole = HSM_BUF_INIT;
-    hsm_auto(hsm_buf) spki = HSM_BUF_INIT;
+    hsm_auto(hsm_buf) known = HSM_BUF_INIT, uri = HSM_BUF_INIT;
+    hsm_auto(hsm_buf) spki = HSM_BUF_INIT, whole = HSM_BUF_INIT;
 
-    TRY(hsm_key_uri(key->token, &uri));
+    TRY(hsm_key_uri(key->token, &known));
+    TRY(hsm_uri_with_absolute_pin((const char *)known.p, &uri));
     if (prov_conf_reference_has_public(&ctx->conf)) {
         TRY(public_of(key, &spki));
     }

@@ -90,5 +90,13 @@ HSM_CHECKED hsm_rc hsm_uri_compose(const CK_TOKEN_INFO *token,
 HSM_CHECKED hsm_rc hsm_uri_with_public_key(const char *text,
                                            struct hsm_bytes spki,
                                            struct hsm_buf *out);
+/*
+ * The text for a reference, which is used from other folders than this one: a
+ * relative file of pin-source gets its absolute name, as it is now. Without
+ * pin-value and x-public-key. HSM_E_PIN_SOURCE where the process's folder has
+ * no name.
+ */
+HSM_CHECKED hsm_rc hsm_uri_with_absolute_pin(const char *text,
+                                             struct hsm_buf *out);
 
 #endif

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "src/session/uri_part.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "src/session/uri.h"
 
@@ -200,4 +202,80 @@ hsm_rc hsm_uri_with_public_key(const char *text, struct hsm_bytes spki,
     *out = result;
     result = (struct hsm_buf)HSM_BUF_INIT;
     return HSM_OK;
+}
+
+/* "file:" and a name that does not begin with "/". False: no such source. */
+static bool relative_file(const char *source, const char **name)
+{
+    static const char scheme[] = "file:";
+    size_t n = strlen(scheme);
+
+    if (source == NULL || strncmp(source, scheme, n) != 0
+        || source[n] == '/' || source[n] == '\0') {
+        return false;
+    }
+    *name = source + n;
+    return true;
+}
+
+/* "pin-source=file:…" with everything encoded that means something there. */
+static hsm_rc put_pin_file(struct hsm_buf *out, const char *folder,
+                           const char *name)
+{
+    hsm_auto(hsm_buf) path = HSM_BUF_INIT;
+    size_t i;
+
+    TRY(hsm_buf_printf(&path, "%s%s%s", folder,
+                       folder[strlen(folder) - 1] == '/' ? "" : "/", name));
+    TRY(hsm_buf_printf(out, "pin-source=file:"));
+    for (i = 0; i < path.len; i++) {
+        if (path.p[i] == '/') {
+            TRY(hsm_buf_append(out, "/", 1));
+        } else {
+            TRY(put_value(out, hsm_bytes_of(path.p + i, 1),
+                          path.p[i] == '&'));
+        }
+    }
+    return HSM_OK;
+}
+
+static hsm_rc replace_pin_source(const char *text, struct hsm_bytes with,
+                                 struct hsm_buf *out)
+{
+    hsm_auto(hsm_uri_parts) parts = HSM_URI_PARTS_INIT;
+    size_t i;
+
+    TRY(hsm_uri_split(text, &parts));
+    for (i = 0; i < parts.n; i++) {
+        if (parts.part[i].attr == HSM_URI_PIN_SOURCE) {
+            parts.part[i].text = (const char *)with.p;
+            parts.part[i].len = with.len;
+        }
+    }
+    return hsm_uri_write(&parts, hsm_uri_pick_for_reference, out);
+}
+
+hsm_rc hsm_uri_with_absolute_pin(const char *text, struct hsm_buf *out)
+{
+    hsm_auto(hsm_buf) attr = HSM_BUF_INIT;
+    hsm_autop(hsm_uri) u = NULL;
+    const char *name = NULL;
+    char *folder;
+    hsm_rc rc;
+
+    TRY(hsm_uri_parse(text, &u));
+    if (!relative_file(hsm_uri_pin_source(u), &name)) {
+        hsm_buf_clear(out);
+        return hsm_buf_printf(out, "%s", hsm_uri_for_reference(u));
+    }
+    folder = getcwd(NULL, 0);
+    if (folder == NULL) {
+        return hsm_fail(HSM_E_PIN_SOURCE, "getcwd", "pin-source of %s is "
+                        "file:%s, and this folder has no name: %m; give the "
+                        "file's absolute name", hsm_uri_for_people(u), name);
+    }
+    rc = put_pin_file(&attr, folder, name);
+    free(folder);
+    TRY(rc);
+    return replace_pin_source(text, hsm_buf_bytes(&attr), out);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pkcs11: URIs: values, matching, texts, composing. No token, no libcrypto. */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "src/session/uri.h"
 #include "tests/c/tap.h"
@@ -421,6 +422,56 @@ static void test_public_key_refused(void)
     ok(rc.rv == HSM_E_URI && out.p == NULL, "a bad URI gets no key");
 }
 
+/* A reference is used from other folders than the one it was written in. */
+static void test_absolute_pin(void)
+{
+    static const struct {
+        const char *folder, *uri, *want;
+    } rows[] = {
+        { "/usr", "pkcs11:id=%01?pin-source=file:pin",
+          "pkcs11:id=%01?pin-source=file:/usr/pin" },
+        { "/", "pkcs11:?pin-source=file:a/pin",
+          "pkcs11:?pin-source=file:/a/pin" },
+        { "/usr", "pkcs11:pin-source=file%3A..%2Fb;id=%01?x-a=b",
+          "pkcs11:id=%01?pin-source=file:/usr/../b&x-a=b" },
+        { "/usr", "pkcs11:?pin-source=file:a%26b%3Fc%23d+e%25&x-a=b",
+          "pkcs11:?pin-source=file:/usr/a%26b%3Fc%23d+e%25&x-a=b" },
+        { "/usr", "pkcs11:?pin-source=file:/pin",
+          "pkcs11:?pin-source=file:/pin" },
+        { "/usr", "pkcs11:?pin-source=file:", "pkcs11:?pin-source=file:" },
+        { "/usr", "pkcs11:?pin-source=/pin", "pkcs11:?pin-source=/pin" },
+        { "/usr", "pkcs11:?pin-source=env:pin",
+          "pkcs11:?pin-source=env:pin" },
+        { "/usr", "pkcs11:id=%01?pin-value=1", "pkcs11:id=%01" },
+        { "/usr", "pkcs11:id=%01?x-public-key=AAAA", "pkcs11:id=%01" },
+    };
+
+    for (size_t i = 0; i < LEN_OF(rows); i++) {
+        hsm_auto(hsm_buf) out = HSM_BUF_INIT;
+        bool there = chdir(rows[i].folder) == 0;
+        hsm_rc rc = hsm_uri_with_absolute_pin(rows[i].uri, &out);
+
+        ok(there && hsm_ok(rc), "from %s: %s", rows[i].folder, rows[i].uri);
+        is_str((char *)out.p, rows[i].want, "… is for any folder");
+    }
+}
+
+/* The current folder was removed: no name is made up. */
+static void test_no_folder(void)
+{
+    hsm_auto(hsm_buf) out = HSM_BUF_INIT;
+    char folder[] = "/tmp/uri-XXXXXX";
+    bool gone = mkdtemp(folder) != NULL && chdir(folder) == 0
+                && rmdir(folder) == 0;
+    hsm_rc rc = hsm_uri_with_absolute_pin("pkcs11:?pin-source=file:pin",
+                                          &out);
+
+    ok(gone && rc.rv == HSM_E_PIN_SOURCE && out.p == NULL,
+       "a folder that is gone: %s", hsm_detail());
+    rc = hsm_uri_with_absolute_pin("pkcs11:?pin-source=file:/pin", &out);
+    ok(chdir("/") == 0 && hsm_ok(rc), "which no absolute name needs");
+}
+
 int main(void)
 {
     test_texts();
@@ -435,5 +486,7 @@ int main(void)
     test_compose();
     test_public_key();
     test_public_key_refused();
+    test_absolute_pin();
+    test_no_folder();
     return tap_done();
 }

@@ -184,6 +184,35 @@ my $calls = $count->during(sub {
 is(sum_of($calls), 0, 'all that without the token')
     or diag(P11::Count::text($calls));
 
+# --- a relative file for the PIN: it is the one of that moment ---
+
+my %bare = (env => $counted->conf_env(file => 'bare.cnf', settings =>
+    { 'pkcs11-module-token-pin' => undef }));
+sub from_folder {
+    my ($folder) = @_;
+    return { %bare, as => ['sh', '-c', 'cd "$0" && exec "$@"', $folder] };
+}
+
+my ($here, $there) = ("$dir/here & now", "$dir/there");
+mkdir $_ or die "$_: $!" for $here, $there;
+spew("$here/pin", "$token->{pin}\n");
+spew("$there/pin", "wrong\n");
+ok_openssl(from_folder($here), 'a relative pin-source', 'pkey', '-in',
+           "$uri{ec}?pin-source=file:pin", '-out', "$dir/relative.pem");
+like(uri_in("$dir/relative.pem"),
+     qr{[?&]pin-source=file:/[^&]*/here%20%26%20now/pin(?:&|$)},
+     '… is written with its absolute name');
+for my $folder ('/', $there) {
+    my $logins = $count->during(sub {
+        ok_openssl(from_folder($folder), "… and signs from $folder", 'dgst',
+                   '-sha256', '-sign', "$dir/relative.pem", '-out',
+                   "$dir/sig", $data);
+    });
+    is($logins->{C_Login}, 1, '… with one login');
+    ok_alone('… what verifies', 'dgst', '-sha256', '-verify', $public{ec},
+             '-signature', "$dir/sig", $data);
+}
+
 # --- from other writers ---
 
 my $bare = 'pkcs11:token=tok;object=ec';
