@@ -23,6 +23,7 @@
 #include "provider/store/delete.h"
 #include "provider/store/offer.h"
 #include "provider/store/source.h"
+#include "src/object/object.h"
 
 #define KINDS (HSM_WANT_PRIVATE | HSM_WANT_PUBLIC | HSM_WANT_CERT)
 
@@ -254,8 +255,60 @@ static hsm_rc next_item(struct prov_store *s, struct hsm_context *hsm,
     return rc;
 }
 
+/* The URI's x-public-key; without one *out stays empty. */
+static hsm_rc read_claim(const struct prov_store *s, struct hsm_context *hsm,
+                         struct hsm_public *out)
+{
+    struct hsm_bytes spki = hsm_uri_public_key(s->uri);
+
+    if (spki.len == 0) {
+        return HSM_OK;
+    }
+    TRY(hsm_public_from_spki(spki, out));
+    return hsm_public_name_curve(hsm, out);
+}
+
+/* A key that is handed out has the public half that the URI claims, or one
+ * that is not known here: the first private operation compares then. */
+static hsm_rc check_claim(const struct prov_store *s,
+                          const struct hsm_item *item,
+                          const struct hsm_public *claim)
+{
+    const struct hsm_public *pub;
+
+    if (item == NULL || item->kind == HSM_WANT_CERT || claim->kt == NULL) {
+        return HSM_OK;
+    }
+    pub = item->kind == HSM_WANT_PRIVATE ? hsm_key_public(item->key)
+                                         : &item->pub;
+    if (pub->kt == NULL || hsm_public_equal(claim, pub)) {
+        return HSM_OK;
+    }
+    return hsm_fail(HSM_E_OTHER_KEY, "OSSL_STORE_load", "the key that %s names "
+                    "has another public key than x-public-key of this URI; "
+                    "leave that out, or correct it",
+                    hsm_uri_for_people(s->uri));
+}
+
+static struct prov_key *private_key(const struct prov_store *s,
+                                    const struct hsm_item *item,
+                                    const struct hsm_public *claim)
+{
+    hsm_autop(hsm_key) claimed = NULL;
+
+    if (claim->kt == NULL || hsm_key_public(item->key)->kt != NULL) {
+        return prov_key_from_token(s->ctx, item->key);
+    }
+    if (!prov_result(s->ctx, hsm_key_from_reference(
+            hsm_key_context(item->key), s->uri, claim, &claimed))) {
+        return NULL;
+    }
+    return prov_key_from_token(s->ctx, claimed);
+}
+
 static int hand_out(const struct prov_store *s, const struct hsm_item *item,
-                    OSSL_CALLBACK *cb, void *cbarg)
+                    const struct hsm_public *claim, OSSL_CALLBACK *cb,
+                    void *cbarg)
 {
     struct prov_key *key;
 
@@ -263,7 +316,7 @@ static int hand_out(const struct prov_store *s, const struct hsm_item *item,
         return prov_offer_cert(hsm_buf_bytes(&item->cert), cb, cbarg);
     }
     if (item->kind == HSM_WANT_PRIVATE) {
-        key = prov_key_from_token(s->ctx, item->key);
+        key = private_key(s, item, claim);
     } else {
         key = prov_key_from_public(s->ctx, &item->pub);
     }
@@ -278,8 +331,9 @@ static int store_load(void *loaderctx, OSSL_CALLBACK *object_cb,
     struct prov_store *s = loaderctx;
     struct prov_prompt prompt = { pw_cb, pw_cbarg };
 
-    struct hsm_context *hsm;
+    hsm_auto(hsm_public) claim = HSM_PUBLIC_INIT;
     const struct hsm_item *item = NULL;
+    struct hsm_context *hsm;
 
     s->ended = s->failed || is_pointless(s);
     if (s->ended) {
@@ -290,13 +344,14 @@ static int store_load(void *loaderctx, OSSL_CALLBACK *object_cb,
         return 0;
     }
     hsm = prov_ctx_hsm(s->ctx);
-    if (hsm == NULL
-        || !prov_result(s->ctx, next_item(s, hsm, &prompt, &item))) {
+    if (hsm == NULL || !prov_result(s->ctx, read_claim(s, hsm, &claim))
+        || !prov_result(s->ctx, next_item(s, hsm, &prompt, &item))
+        || !prov_result(s->ctx, check_claim(s, item, &claim))) {
         return 0;
     }
     s->failed = false;
     s->ended = item == NULL;
-    return item == NULL || hand_out(s, item, object_cb, object_cbarg);
+    return item == NULL || hand_out(s, item, &claim, object_cb, object_cbarg);
 }
 
 static OSSL_FUNC_store_eof_fn store_eof;

@@ -269,6 +269,53 @@ for my $row (['another key of its type', $uri{odd}, claim('ec')],
     cmp_ok(sum_of($sign), '>', 0, "$what: the token was asked");
 }
 
+# --- the same claim in a URI that is given to the store ---
+
+for my $key (qw(rsa ec)) {
+    my $sign = $count->during(sub {
+        ok_openssl(\%conf, "$key: a URI with its public key", 'dgst',
+                   '-sha256', '-sign', "$uri{$key}?" . claim($key), '-out',
+                   "$dir/sig", $data);
+    });
+    is($sign->{C_Sign}, 1, '… signs in the token');
+    ok_alone('… what verifies', 'dgst', '-sha256', '-verify', $public{$key},
+             '-signature', "$dir/sig", $data);
+    ok_openssl(\%conf, '… and is its public half', 'pkey', '-pubin', '-in',
+               "$uri{$key}?" . claim($key), '-pubout', '-out', "$dir/half");
+    is(slurp("$dir/half"), slurp($public{$key}), '… indeed');
+}
+for my $row (['another key of its type', $uri{odd}, claim('ec')],
+             ['a key of another type', $uri{ec}, claim('rsa')]) {
+    my ($what, $uri, $claim) = @$row;
+    my $sign = $count->during(sub {
+        refused(\%conf, "$what in a URI: does not sign",
+                qr/another public key than x-public-key/, 'dgst', '-sha256',
+                '-sign', "$uri;type=private?$claim", '-out', "$dir/sig",
+                $data);
+        refused(\%conf, "$what in a URI: is not its public half",
+                qr/another public key than x-public-key/, 'pkey', '-pubin',
+                '-noout', '-in', "$uri?$claim");
+    });
+    is($sign->{C_SignInit} // 0, 0, '… the token signs nothing');
+}
+refused(\%conf, 'a claim that is no key', qr/public key|x-public-key/, 'pkey',
+        '-noout', '-in', "$uri{ec}?x-public-key=AAAA");
+
+# A key that has lost its public half: the claim is that.
+my $lost = $token->keypair('EC:prime256v1', 'lost', '04');
+my $lost_pub = $public{lost} = public_key($token, 'lost');
+$token->tool('--delete-object', '--type', 'pubkey', '--id', '04');
+refused(\%conf, 'without a public half it is no key',
+        qr/object=lost;.*no RSA or EC public key/, 'pkey', '-noout', '-in',
+        $lost);
+my $lost_sign = $count->during(sub {
+    ok_openssl(\%conf, '… with one in the URI it signs', 'dgst', '-sha256',
+               '-sign', "$lost?" . claim('lost'), '-out', "$dir/sig", $data);
+});
+is($lost_sign->{C_Sign}, 1, '… in the token');
+ok_alone('… what verifies', 'dgst', '-sha256', '-verify', $lost_pub,
+         '-signature', "$dir/sig", $data);
+
 # --- that are broken ---
 
 sub is_version {
