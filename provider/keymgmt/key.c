@@ -135,6 +135,33 @@ static struct prov_key *key_of_soft(struct prov_ctx *ctx, EVP_PKEY *soft,
     return key;
 }
 
+/* The object itself, not the URI that it was found by: of a whole list of keys
+ * that is the same for each. */
+static struct prov_key *no_public(const struct prov_ctx *ctx,
+                                  struct hsm_key *token)
+{
+    hsm_auto(hsm_buf) text = HSM_BUF_INIT;
+    hsm_autop(hsm_uri) uri = NULL;
+    struct hsm_bytes name;
+    const char *why = "";
+
+    if (!hsm_ok(hsm_key_uri(token, &text))
+        || !hsm_ok(hsm_uri_parse((const char *)text.p, &uri))) {
+        (void)prov_raise(ctx, CKR_HOST_MEMORY, "%s", hsm_key_name(token));
+        return NULL;
+    }
+    if (!hsm_uri_id(uri, &name)) {
+        why = hsm_uri_label(uri, &name)
+            ? "; it has no CKA_ID: give it one, and the same to its public "
+              "key or certificate"
+            : "; it has no CKA_ID and no label: give it a CKA_ID, and the "
+              "same to its public key or certificate";
+    }
+    (void)prov_raise(ctx, HSM_E_NO_PUBLIC, "%s: no RSA or EC public key is "
+                     "found for it%s", hsm_uri_for_people(uri), why);
+    return NULL;
+}
+
 struct prov_key *prov_key_from_token(struct prov_ctx *ctx,
                                      struct hsm_key *token)
 {
@@ -142,9 +169,7 @@ struct prov_key *prov_key_from_token(struct prov_ctx *ctx,
     struct prov_key *key;
 
     if (pub->kt == NULL) {
-        (void)prov_raise(ctx, HSM_E_NO_PUBLIC, "%s: no RSA or EC public key "
-                         "is found for it", hsm_key_name(token));
-        return NULL;
+        return no_public(ctx, token);
     }
     if (pub->params.len > 0 && pub->curve == NULL) {
         (void)prov_raise(ctx, CKR_CURVE_NOT_SUPPORTED, "%s: its CKA_EC_PARAMS "

@@ -113,6 +113,20 @@ $token->tool('--delete-object', '--type', 'pubkey', '--id', '03');
 openssl_refuses(\%how, 'an EC key without its public half',
     [qr/:no public key:/, qr/same CKA_ID/], @load,
     $token->uri(object => 'half'));
+# Keys that are named by the one thing that they have, or by nothing: each is
+# told of by its own URI.
+my $nameless = P11::Token->make('SoftHSM', label => 'bare');
+$nameless->tool('--keypairgen', '--key-type', 'EC:prime256v1');
+openssl_refuses(with($nameless), 'an EC key without a name',
+    [qr/:no public key:/, qr/token=bare;type=private: /,
+     qr/no CKA_ID and no label: give it a CKA_ID/],
+    @load, $nameless->uri . ';type=private');
+$nameless->tool('--keypairgen', '--key-type', 'EC:prime256v1', '--label',
+                'alone');
+$nameless->tool('--delete-object', '--type', 'pubkey', '--label', 'alone');
+openssl_refuses(with($nameless), 'an EC key with nothing but a label',
+    [qr/:no public key:/, qr/object=alone;type=private: /,
+     qr/no CKA_ID: give it one/], @load, $nameless->uri(object => 'alone'));
 ok_openssl(\%how, 'a key to agree with is made',
     qw(genpkey -propquery provider=pkcs11 -algorithm EC -pkeyopt group:P-256
        -pkeyopt pkcs11_key_usage:keyAgreement -pkeyopt),
