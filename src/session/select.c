@@ -327,6 +327,54 @@ static void clear_misses(struct misses *m)
     m->starts = 0;
 }
 
+/* Without the blanks, or NULs, that it is padded with. */
+static int field_len(const CK_UTF8CHAR *p, size_t size)
+{
+    const CK_UTF8CHAR *nul = memchr(p, '\0', size);
+    size_t len = nul != NULL ? (size_t)(nul - p) : size;
+
+    while (len > 0 && p[len - 1] == ' ') {
+        len--;
+    }
+    return (int)len;
+}
+
+/* HSM_E_NO_MODULE where each module that was asked is of another library than
+ * the URI's library-… attributes say. */
+static hsm_rc no_library(const struct modules *all, const struct hsm_uri *uri)
+{
+    hsm_auto(hsm_buf) text = HSM_BUF_INIT;
+
+    for (size_t i = 0; i < all->n; i++) {
+        const struct hsm_library *lib = all->libs[i];
+        const CK_INFO *info = &lib->info;
+
+        if (!may_use(lib, uri)) {
+            continue;
+        }
+        if (!hsm_library_is_ready(lib)
+            || hsm_uri_matches_library(uri, info)) {
+            return HSM_OK;
+        }
+        TRY(hsm_buf_printf(&text, "%s\"%.*s\" of \"%.*s\", version %u.%u",
+                           text.len > 0 ? "; " : "",
+                           field_len(info->libraryDescription,
+                                     sizeof(info->libraryDescription)),
+                           (const char *)info->libraryDescription,
+                           field_len(info->manufacturerID,
+                                     sizeof(info->manufacturerID)),
+                           (const char *)info->manufacturerID,
+                           info->libraryVersion.major,
+                           info->libraryVersion.minor));
+    }
+    if (text.len == 0) {
+        return HSM_OK;
+    }
+    return hsm_fail(HSM_E_NO_MODULE, "C_GetInfo", "no module is of the library "
+                    "that %s names; there is %s; correct library-…, or leave "
+                    "it out", hsm_uri_for_people(uri), (const char *)text.p);
+}
+
 hsm_rc hsm_select_tokens(struct hsm_context *ctx, const struct hsm_uri *uri,
                          struct hsm_tokens *out)
 {
@@ -350,7 +398,10 @@ hsm_rc hsm_select_tokens(struct hsm_context *ctx, const struct hsm_uri *uri,
         if (n >= START_ATTEMPTS_SEEN) {
             note_missed(&all, uri);
         }
-        rc = nothing_found(&m, uri, n_used);
+        rc = no_library(&all, uri);
+        if (hsm_ok(rc)) {
+            rc = nothing_found(&m, uri, n_used);
+        }
     }
     clear_misses(&m);
     return rc;

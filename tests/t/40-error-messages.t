@@ -95,6 +95,10 @@ ok_openssl({ env => $final->token->conf_env(file => 'final.cnf', settings =>
 load_refuses(\%how, 'no such token',
     [qr/:no such token:/, qr/pkcs11:token=other;object=key/,
      qr/tokens here: "tok"/], 'pkcs11:token=other;object=key');
+load_refuses(\%how, 'no such library',
+    [qr/:no PKCS#11 module:/, qr/pkcs11:token=tok;object=key;library-ver/,
+     qr/there is "Implementation of PKCS11" of "SoftHSM", version 2\.\d+;/],
+    'pkcs11:token=tok;object=key;library-version=99.5');
 my $miss = load_refuses(\%how, 'no such key',
     [qr/:no such object:/, qr/C_FindObjects/, qr/token "tok"/,
      qr/no private key matches pkcs11:token=tok;object=kex /],

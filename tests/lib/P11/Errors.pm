@@ -36,6 +36,7 @@ sub words {
     $text =~ s/\Q$scratch\E/\/tmp/g;
     $text =~ s/\bserial=[0-9a-f]{16}\b/serial=0123456789abcdef/g;
     $text =~ s/\bcount-\d+\.so\b/module.so/g;
+    $text =~ s/("SoftHSM", version 2)\.\d+/$1.6/g;
     $text =~ s/\(as user id 0\)/(as user id 1000)/g;
     $text =~ s{"/\S*/libc\.so\.\d+"}{"/usr/lib/libc.so.6"}g;
     # What is found has no order.
