@@ -7,6 +7,9 @@
  */
 #include "provider/store/encoder.h"
 
+#include <string.h>
+
+#include <openssl/err.h>
 #include <openssl/pem.h>
 
 #include "provider/err.h"
@@ -30,6 +33,21 @@ int prov_encoder_does_selection(void *provctx, int selection)
     return (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0;
 }
 
+/* libcrypto asks one encoder after the other for the same key: it is said
+ * once. */
+static int refuse(const struct prov_ctx *ctx, const char *words)
+{
+    const char *last = NULL;
+    int flags = 0;
+
+    if (ERR_peek_last_error_all(NULL, NULL, NULL, &last, &flags) != 0
+        && (flags & ERR_TXT_STRING) != 0 && last != NULL
+        && strncmp(last, words, strlen(words)) == 0) {
+        return 0;
+    }
+    return prov_raise(ctx, HSM_E_KEY_USE, "%s", words);
+}
+
 int prov_encoder_accepts(const struct prov_ctx *ctx,
                          const struct prov_key *key)
 {
@@ -37,16 +55,14 @@ int prov_encoder_accepts(const struct prov_ctx *ctx,
         return 1;
     }
     if (prov_key_is_on_token(key)) {
-        return prov_raise(ctx, HSM_E_KEY_USE, "this key is a session object "
-                          "and ends with this process; leave "
-                          "pkcs11_storage:session out to keep it");
+        return refuse(ctx, "this key is a session object and ends with this "
+                      "process; leave pkcs11_storage:session out to keep it");
     }
     if (key == NULL || !key->has_private) {
-        return prov_raise(ctx, HSM_E_KEY_USE, "this key has no private half");
+        return refuse(ctx, "this key has no private half");
     }
-    return prov_raise(ctx, HSM_E_KEY_USE, "this key is not in a token; say "
-                      "-pkeyopt pkcs11_uri:… to create it there, or drop "
-                      "provider=pkcs11");
+    return refuse(ctx, "this key is not in a token; say -pkeyopt pkcs11_uri:… "
+                  "to create it there, or drop provider=pkcs11");
 }
 
 /* The token does not know that an RSA key is for PSS only: the software half
@@ -134,6 +150,21 @@ static int der_encode(void *ctx, OSSL_CORE_BIO *out, const void *key,
     return abstract == NULL && encode(ctx, out, key, write_der);
 }
 
+/* Microsoft's formats hold numbers, and nothing that could name a key. */
+static OSSL_FUNC_encoder_encode_fn numbers_encode;
+static int numbers_encode(void *ctx, OSSL_CORE_BIO *out, const void *key,
+                          const OSSL_PARAM abstract[], int selection,
+                          OSSL_PASSPHRASE_CALLBACK *pw_cb, void *pw_cbarg)
+{
+    (void)out;
+    (void)selection;
+    (void)pw_cb;
+    (void)pw_cbarg;
+    return abstract == NULL && prov_encoder_accepts(ctx, key)
+           && refuse(ctx, "a key on a token is written as a reference only; "
+                     "say -outform PEM or DER");
+}
+
 #define ENTRY(number, function) { (number), (void (*)(void))(function) }
 #define FUNCTIONS(encode) { \
     ENTRY(OSSL_FUNC_ENCODER_NEWCTX, prov_encoder_newctx), \
@@ -145,6 +176,7 @@ static int der_encode(void *ctx, OSSL_CORE_BIO *out, const void *key,
 
 static const OSSL_DISPATCH pem_functions[] = FUNCTIONS(pem_encode);
 static const OSSL_DISPATCH der_functions[] = FUNCTIONS(der_encode);
+static const OSSL_DISPATCH numbers_functions[] = FUNCTIONS(numbers_encode);
 
 #define ABOUT "Reference to a key on a token"
 #define STRUCTURE(type, structure) \
@@ -162,6 +194,8 @@ static const OSSL_DISPATCH der_functions[] = FUNCTIONS(der_encode);
 const OSSL_ALGORITHM prov_encoder_algorithms[] = {
     KEY("RSA")
     STRUCTURE("RSA", "pkcs1")
+    { "RSA", PROV_PROPS ",output=msblob", numbers_functions, ABOUT },
+    { "RSA", PROV_PROPS ",output=pvk", numbers_functions, ABOUT },
     KEY("RSA-PSS")
     KEY("EC")
     { NULL, NULL, NULL, NULL }

@@ -184,6 +184,20 @@ my $calls = $count->during(sub {
 is(sum_of($calls), 0, 'all that without the token')
     or diag(P11::Count::text($calls));
 
+# --- what cannot be written, and is said once ---
+
+for my $form (qw(PVK MSBLOB)) {
+    openssl_refuses(\%conf, "no reference in $form",
+        [qr/:key does not permit this:/, qr/as a reference only.*PEM or DER/],
+        'rsa', '-in', $uri{rsa}, '-outform', $form, '-out', "$dir/none");
+}
+for my $form (qw(PEM DER)) {
+    openssl_refuses(\%conf, "no software key of ours in $form",
+        [qr/:key does not permit this:/, qr/this key is not in a token/],
+        qw(genpkey -propquery provider=pkcs11 -algorithm EC -pkeyopt
+           group:P-256 -outform), $form, '-out', "$dir/none");
+}
+
 # --- a relative file for the PIN: it is the one of that moment ---
 
 my %bare = (env => $counted->conf_env(file => 'bare.cnf', settings =>
