@@ -74,3 +74,15 @@ bool prov_core_signs_messages(unsigned int minor, unsigned int major)
 {
     return is_since(4, minor, major);
 }
+
+void prov_drop_bare_failure(void)
+{
+    unsigned long e = ERR_peek_last_error();
+    int reason = ERR_GET_REASON(e);
+
+    if (ERR_GET_LIB(e) == ERR_LIB_EVP && PROV_CAN_POP_ERRORS
+        && (reason == EVP_R_PROVIDER_SIGNATURE_FAILURE
+            || reason == EVP_R_PROVIDER_ASYM_CIPHER_FAILURE)) {
+        (void)ERR_pop();
+    }
+}

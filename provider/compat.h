@@ -15,6 +15,8 @@
 #include <openssl/core.h>
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/opensslv.h>
 
 /* The major version this module was built for. */
@@ -27,6 +29,9 @@ bool prov_version_parse(const char *text, unsigned int *major,
 bool prov_core_needs_tls_groups(unsigned int minor, unsigned int major);
 /* EC keys encapsulate there, and in the libcrypto that we are linked with. */
 bool prov_core_has_dhkem(unsigned int minor, unsigned int major);
+/* Takes off the entry by which libcrypto, from 3.5 on, says only that an
+ * operation failed: whoever called us gets the same for his. */
+void prov_drop_bare_failure(void);
 /* Signatures of messages, and composite algorithms for them (3.4). */
 bool prov_core_signs_messages(unsigned int minor, unsigned int major);
 
@@ -98,6 +103,17 @@ __attribute__((weak)) int EVP_PKEY_auth_encapsulate_init(
     EVP_PKEY_CTX *ctx, EVP_PKEY *authpriv, const OSSL_PARAM params[]);
 __attribute__((weak)) int EVP_PKEY_auth_decapsulate_init(
     EVP_PKEY_CTX *ctx, EVP_PKEY *authpub, const OSSL_PARAM params[]);
+#endif
+
+/* Errors: 3.5. libcrypto may be newer than its headers were: where ERR_pop is
+ * not there, nothing has raised these. */
+#ifndef EVP_R_PROVIDER_SIGNATURE_FAILURE
+# define EVP_R_PROVIDER_ASYM_CIPHER_FAILURE 232
+# define EVP_R_PROVIDER_SIGNATURE_FAILURE 234
+__attribute__((weak)) int ERR_pop(void);
+# define PROV_CAN_POP_ERRORS (ERR_pop != NULL)
+#else
+# define PROV_CAN_POP_ERRORS true
 #endif
 
 /* Key exchange: 3.6. The function type needs 3.6's own types. */

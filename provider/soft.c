@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 #include <openssl/proverr.h>
 
+#include "provider/compat.h"
 #include "provider/err.h"
 
 EVP_PKEY_CTX *prov_soft_new(const struct prov_ctx *ctx, EVP_PKEY *key,
@@ -17,6 +18,14 @@ EVP_PKEY_CTX *prov_soft_new(const struct prov_ctx *ctx, EVP_PKEY *key,
         return NULL;
     }
     return pctx;
+}
+
+int prov_soft_done(int result)
+{
+    if (result <= 0) {
+        prov_drop_bare_failure();
+    }
+    return result;
 }
 
 static int no_operation(void)

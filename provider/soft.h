@@ -21,6 +21,9 @@ EVP_PKEY_CTX *prov_soft_new(const struct prov_ctx *ctx, EVP_PKEY *key,
                             prov_soft_init_fn *init,
                             const OSSL_PARAM params[]);
 
+/* What an operation came to, as it is; that it failed is said once. */
+int prov_soft_done(int result);
+
 /* 1 or 0. Without an operation there is nothing to set or get: 0 and raised,
  * but for an absent list. */
 int prov_soft_set(EVP_PKEY_CTX *pctx, const OSSL_PARAM params[]);

@@ -135,7 +135,7 @@ static int asym_encrypt(void *vctx, unsigned char *out, size_t *outlen,
 {
     struct asym *a = vctx;
     size_t n = outsize;
-    int ok = EVP_PKEY_encrypt(a->h.pctx, out, &n, in, inlen);
+    int ok = prov_soft_done(EVP_PKEY_encrypt(a->h.pctx, out, &n, in, inlen));
 
     if (ok > 0) {
         *outlen = n;
@@ -159,7 +159,7 @@ static int asym_decrypt(void *vctx, unsigned char *out, size_t *outlen,
     if (a->by_token) {
         return prov_decrypt_on_token(&d, hsm_bytes_of(in, inlen), out, outlen);
     }
-    return EVP_PKEY_decrypt(a->h.pctx, out, outlen, in, inlen);
+    return prov_soft_done(EVP_PKEY_decrypt(a->h.pctx, out, outlen, in, inlen));
 }
 
 static int asym_set_ctx_params(void *vctx, const OSSL_PARAM params[])

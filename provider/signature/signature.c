@@ -161,7 +161,8 @@ int prov_sig_sign(void *vctx, unsigned char *sig, size_t *siglen,
     if (s->on_token) {
         ok = sign_on_token(s, hsm_bytes_of(tbs, tbslen), sig, &n);
     } else {
-        ok = EVP_PKEY_sign(s->shadow.pctx, sig, &n, tbs, tbslen);
+        ok = prov_soft_done(EVP_PKEY_sign(s->shadow.pctx, sig, &n, tbs,
+                                          tbslen));
     }
     if (ok > 0) {
         *siglen = n;
@@ -174,7 +175,8 @@ int prov_sig_verify(void *vctx, const unsigned char *sig, size_t siglen,
 {
     struct prov_sig *s = vctx;
 
-    return EVP_PKEY_verify(s->shadow.pctx, sig, siglen, tbs, tbslen);
+    return prov_soft_done(EVP_PKEY_verify(s->shadow.pctx, sig, siglen, tbs,
+                                          tbslen));
 }
 
 int prov_sig_recover(void *vctx, unsigned char *rout, size_t *routlen,
@@ -182,7 +184,8 @@ int prov_sig_recover(void *vctx, unsigned char *rout, size_t *routlen,
 {
     struct prov_sig *s = vctx;
     size_t n = routsize;
-    int ok = EVP_PKEY_verify_recover(s->shadow.pctx, rout, &n, sig, siglen);
+    int ok = prov_soft_done(EVP_PKEY_verify_recover(s->shadow.pctx, rout, &n,
+                                                    sig, siglen));
 
     if (ok > 0) {
         *routlen = n;
