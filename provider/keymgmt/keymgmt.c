@@ -74,11 +74,18 @@ static bool is_manner(const char *name)
     return false;
 }
 
-/* The first that concerns the key itself; NULL: none does. */
-static const char *changes_key(const OSSL_PARAM params[])
+/* The first that concerns the key itself; NULL: none does. A name that keys
+ * of the type do not know is passed over, as everywhere. */
+static const char *changes_key(const struct prov_key *key,
+                               const OSSL_PARAM params[])
 {
+    const OSSL_PARAM *parts = key->type->types(SELECT_KEYPAIR | SELECT_PARAMS);
+    const OSSL_PARAM *more = prov_keymgmt_settable(key->ctx, key->type);
+
     for (; params->key != NULL; params++) {
-        if (!is_manner(params->key)) {
+        if (!is_manner(params->key)
+            && (OSSL_PARAM_locate_const(parts, params->key) != NULL
+                || OSSL_PARAM_locate_const(more, params->key) != NULL)) {
             return params->key;
         }
     }
@@ -88,6 +95,7 @@ static const char *changes_key(const OSSL_PARAM params[])
 int prov_keymgmt_set_params(void *keydata, const OSSL_PARAM params[])
 {
     struct prov_key *key = keydata;
+    const char *name = NULL;
 
     if (key == NULL) {
         return 0;
@@ -95,11 +103,13 @@ int prov_keymgmt_set_params(void *keydata, const OSSL_PARAM params[])
     if (params == NULL || params[0].key == NULL) {
         return 1;
     }
-    if (key->token != NULL && changes_key(params) != NULL) {
+    if (key->token != NULL) {
+        name = changes_key(key, params);
+    }
+    if (name != NULL) {
         return prov_raise(key->ctx, HSM_E_KEY_USE,
                           "\"%s\" of a key on a token cannot be changed; leave"
-                          " it out",
-                          changes_key(params));
+                          " it out", name);
     }
     if (key->soft == NULL) {
         return prov_raise(key->ctx, HSM_E_SETTING,

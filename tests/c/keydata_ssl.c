@@ -369,7 +369,67 @@ static void checks(const struct twins *t)
     }
 }
 
+/* ---- what is set ---- */
+
+/* A name that keys of the type do not know is passed over by all of them. */
+static void sets_unknown(const struct twins *t)
+{
+    int n = 1;
+    OSSL_PARAM set[] = {
+        OSSL_PARAM_int("no-such-parameter", &n), OSSL_PARAM_END
+    };
+
+    is_int(EVP_PKEY_set_params(t->token, set),
+           EVP_PKEY_set_params(t->software, set), "an unknown name is set");
+    ok(is_quiet(), "without an error");
+    ERR_clear_error();
+}
+
 /* ---- refusals ---- */
+
+/* A signature that is none leaves so many entries. -1: it is one. */
+static int bad_signature(EVP_PKEY *key, OSSL_LIB_CTX *libctx)
+{
+    static const unsigned char sig[512] = { 1 }, hash[32] = { 2 };
+    size_t len = (size_t)EVP_PKEY_get_size(key);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
+    int n = 0;
+
+    if (ctx == NULL || len > sizeof(sig) || EVP_PKEY_verify_init(ctx) <= 0
+        || EVP_PKEY_verify(ctx, sig, len, hash, sizeof(hash)) > 0) {
+        n = -1;
+    }
+    EVP_PKEY_CTX_free(ctx);
+    while (n >= 0 && ERR_get_error() != 0) {
+        n++;
+    }
+    return n;
+}
+
+static void tells_once(const struct twins *t)
+{
+    int theirs = bad_signature(t->software, t->libctx);
+
+    ok(theirs >= 0, "a bad signature is none");
+    is_int(bad_signature(t->token, NULL), theirs,
+           "as many errors of it");
+}
+
+/* A part of the key, whether the default provider would set it or not. */
+static void refuses_part(const struct twins *t, const char *name)
+{
+    char text[] = "P-256";
+    OSSL_PARAM set[] = {
+        OSSL_PARAM_utf8_string(name, text, sizeof(text) - 1), OSSL_PARAM_END
+    };
+    const char *data = NULL;
+
+    ok(EVP_PKEY_set_params(t->token, set) <= 0, "%s is not changed", name);
+    (void)ERR_peek_error_all(NULL, NULL, NULL, &data, NULL);
+    ok(data != NULL && strstr(data, name) != NULL, "… with an error: %s",
+       data != NULL ? data : "none");
+    ERR_clear_error();
+}
 
 static void refusals(const struct twins *t)
 {
@@ -384,9 +444,13 @@ static void refusals(const struct twins *t)
     ok(p8 == NULL, "it is no PKCS#8");
     PKCS8_PRIV_KEY_INFO_free(p8);
     ERR_clear_error();
-    ok(EVP_PKEY_set_params(t->token, set) <= 0, "it is not changed");
-    ok(ERR_peek_error() != 0, "with an error");
-    ERR_clear_error();
+    /* No name that RSA keys know. */
+    if (EVP_PKEY_is_a(t->token, "EC")) {
+        ok(EVP_PKEY_set_params(t->token, set) <= 0, "it is not changed");
+        ok(ERR_peek_error() != 0, "with an error");
+        ERR_clear_error();
+    }
+    refuses_part(t, EVP_PKEY_is_a(t->token, "EC") ? "group" : "n");
     ok(signs(t->token, t->public), "and signs afterwards");
     ok(is_quiet(), "without an error");
 }
@@ -409,6 +473,8 @@ int main(int argc, char *argv[])
     copies(&t, argv[1]);
     prints(&t);
     checks(&t);
+    sets_unknown(&t);
+    tells_once(&t);
     refusals(&t);
     same_spki("afterwards", t.token, t.public);
     twins_free(&t);
