@@ -44,7 +44,10 @@ int prov_shadow_digest_init(struct prov_shadow *s, const struct prov_ctx *ctx,
          : EVP_DigestSignInit_ex(s->md, &s->pctx, d->mdname, ctx->libctx,
                                  NULL, d->key, d->params);
     if (ok <= 0) {
-        prov_shadow_clear(s);
+        /* Refused with the key of before, it goes on as it was. */
+        if (d->key != NULL) {
+            prov_shadow_clear(s);
+        }
         return 0;
     }
     /* The caller's context was copied if it is to go on: no second copy. */

@@ -88,12 +88,16 @@ static int take_key(struct prov_sig *s, void *vkey)
         prov_key_put(s->key);
         s->key = key;
     }
+    return 1;
+}
+
+static void start_over(struct prov_sig *s)
+{
     s->begun = false;
     s->finished = false;
     s->gives = PROV_GIVES_UNDECIDED;
     hsm_buf_clear(&s->message);
     hsm_buf_clear(&s->signature);
-    return 1;
 }
 
 static int init(struct prov_sig *s, void *vkey, prov_soft_init_fn *how,
@@ -102,6 +106,7 @@ static int init(struct prov_sig *s, void *vkey, prov_soft_init_fn *how,
     if (!take_key(s, vkey)) {
         return 0;
     }
+    start_over(s);
     EVP_MD_CTX_free(s->hash);
     s->hash = NULL;
     s->on_token = false;
@@ -219,24 +224,27 @@ static int start_shadow(struct prov_sig *s, const struct prov_shadow_digest *d)
 static int digest_init(struct prov_sig *s, void *vkey,
                        struct prov_shadow_digest *d)
 {
-    bool on_token = false;
+    bool before = s->on_token;
 
     if (!take_key(s, vkey)) {
         return 0;
     }
-    on_token = !d->verify && prov_key_is_on_token(s->key);
     if (vkey != NULL || s->shadow.md == NULL) {
         d->key = s->key->soft;
     }
-    if (!on_token) {
-        EVP_MD_CTX_free(s->hash);
-        s->hash = NULL;
-    }
-    s->on_token = on_token;
+    s->on_token = !d->verify && prov_key_is_on_token(s->key);
     if (!start_shadow(s, d)) {
+        /* Where the shadow is still there, so is all that belongs to it. */
+        s->on_token = before;
         return 0;
     }
-    return !on_token || (prov_sig_token_may(s) && start_hash(s, d->params));
+    start_over(s);
+    if (s->on_token) {
+        return prov_sig_token_may(s) && start_hash(s, d->params);
+    }
+    EVP_MD_CTX_free(s->hash);
+    s->hash = NULL;
+    return 1;
 }
 
 int prov_sig_digest_sign_init(void *vctx, const char *mdname, void *vkey,
