@@ -329,13 +329,13 @@ void hsm_token_info(struct hsm_token *tok, CK_TOKEN_INFO *out)
     hsm_unlock(&tok->lib->lock);
 }
 
-hsm_rc hsm_token_refresh(struct hsm_token *tok)
+hsm_rc hsm_token_refresh_in(struct hsm_token *tok, CK_SLOT_ID slot)
 {
     struct hsm_identity id;
     CK_TOKEN_INFO info;
 
     memset(&info, 0, sizeof(info));
-    TRY(read_info(tok->lib, hsm_token_slot(tok), &info));
+    TRY(read_info(tok->lib, slot, &info));
     identify(&info, &id);
     if (!hsm_identity_equal(&id, &tok->id)) {
         return hsm_fail(HSM_E_NO_TOKEN, "C_GetTokenInfo",
@@ -347,6 +347,35 @@ hsm_rc hsm_token_refresh(struct hsm_token *tok)
     tok->seen = hsm_library_generation(tok->lib);
     hsm_unlock(&tok->lib->lock);
     return HSM_OK;
+}
+
+hsm_rc hsm_token_refresh(struct hsm_token *tok)
+{
+    return hsm_token_refresh_in(tok, hsm_token_slot(tok));
+}
+
+bool hsm_token_is_gone(struct hsm_token *tok)
+{
+    bool gone;
+
+    hsm_lock(&tok->lib->lock);
+    gone = tok->seen == 0;
+    hsm_unlock(&tok->lib->lock);
+    return gone;
+}
+
+void hsm_token_miss(struct hsm_token *tok, CK_SLOT_ID slot,
+                    unsigned int epoch)
+{
+    hsm_lock(&tok->lib->lock);
+    /* Else somebody has found it elsewhere by now. */
+    tok->seen = tok->slot == slot ? 0 : tok->seen;
+    hsm_unlock(&tok->lib->lock);
+    hsm_lock(&tok->lock);
+    if (hsm_token_epoch(tok) == epoch) {
+        hsm_token_void_locked(tok);
+    }
+    hsm_unlock(&tok->lock);
 }
 
 hsm_rc hsm_token_confirm(struct hsm_token *tok)

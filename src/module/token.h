@@ -103,8 +103,17 @@ HSM_CHECKED hsm_rc hsm_token_confirm(struct hsm_token *tok);
 /* Copies of what is guarded. */
 CK_SLOT_ID hsm_token_slot(struct hsm_token *tok);
 void hsm_token_info(struct hsm_token *tok, CK_TOKEN_INFO *out);
-/* Reads the token's flags anew (1 call). */
+/* Reads the token's flags anew (1 call). HSM_E_NO_TOKEN: the slot has another
+ * one, whose flags are not taken over. */
 HSM_CHECKED hsm_rc hsm_token_refresh(struct hsm_token *tok);
+HSM_CHECKED hsm_rc hsm_token_refresh_in(struct hsm_token *tok,
+                                        CK_SLOT_ID slot);
+/* It was in no slot when it was sought last. */
+bool hsm_token_is_gone(struct hsm_token *tok);
+/* That slot holds another one: what belongs to the epoch is void, and the
+ * token is sought before it is used again. */
+void hsm_token_miss(struct hsm_token *tok, CK_SLOT_ID slot,
+                    unsigned int epoch);
 
 /* Makes all sessions, handles and the login of this token void. */
 void hsm_token_void(struct hsm_token *tok);

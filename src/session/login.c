@@ -15,6 +15,7 @@
  * the logins of others. */
 #define OPERATION_FRESH_MS 1000u
 
+/* The one place that sends a PIN: to the token it is for, or not at all. */
 static hsm_rc login_now(struct hsm_session *s, CK_USER_TYPE user,
                         struct hsm_secret *pin)
 {
@@ -23,6 +24,7 @@ static hsm_rc login_now(struct hsm_session *s, CK_USER_TYPE user,
         CK_UTF8CHAR *utf8;
     } u = { .text = pin != NULL ? pin->text : NULL };
 
+    TRY(hsm_session_confirm_once(s));
     return hsm_session_call(s, C_Login,
                     (s->h, user, u.utf8, pin != NULL ? pin->len : 0));
 }
@@ -88,11 +90,12 @@ static bool is_last_try(struct hsm_context *ctx, const CK_TOKEN_INFO *info)
 }
 
 /* The token's flags allow one more try of a PIN that may be wrong. */
-static hsm_rc check_tries(struct hsm_context *ctx, struct hsm_token *tok)
+static hsm_rc check_tries(struct hsm_context *ctx, struct hsm_session *s)
 {
+    struct hsm_token *tok = s->tok;
     CK_TOKEN_INFO info;
 
-    TRY(hsm_token_refresh(tok));
+    TRY(hsm_session_confirm(s));
     hsm_token_info(tok, &info);
     if (is_locked(&info)) {
         return hsm_fail(CKR_PIN_LOCKED, "C_Login",
@@ -108,15 +111,16 @@ static hsm_rc check_tries(struct hsm_context *ctx, struct hsm_token *tok)
 }
 
 /* Of one that was accepted before, what was read last says enough: the token
- * is asked only where that was no good news. */
+ * is asked only where that was no good news, or was read before this session
+ * was opened: it may be another token's. */
 static hsm_rc check_tries_again(struct hsm_context *ctx,
-                                struct hsm_token *tok)
+                                struct hsm_session *s)
 {
     CK_TOKEN_INFO info;
 
-    hsm_token_info(tok, &info);
-    return is_locked(&info) || is_last_try(ctx, &info)
-        ? check_tries(ctx, tok) : HSM_OK;
+    hsm_token_info(s->tok, &info);
+    return !s->confirmed || is_locked(&info) || is_last_try(ctx, &info)
+        ? check_tries(ctx, s) : HSM_OK;
 }
 
 /* hsm_worker_late_fn: what the token said of a PIN after all. */
@@ -171,10 +175,10 @@ static hsm_rc try_in_turn(struct hsm_context *ctx, struct hsm_session *s,
                         "this PIN and has not answered yet, so it was not "
                         "sent again", tok->id.label);
     case HSM_PIN_UNTRIED:
-        rc = check_tries(ctx, tok);
+        rc = check_tries(ctx, s);
         break;
     default:
-        rc = check_tries_again(ctx, tok);
+        rc = check_tries_again(ctx, s);
         break;
     }
     TRY(rc);

@@ -52,6 +52,19 @@ static void note_process(struct hsm_token *tok)
     }
 }
 
+/* In a child the slots have the numbers that they had, and what is in the
+ * token's is asked when a session is open there: that is a call less. */
+static hsm_rc seek(struct hsm_token *tok)
+{
+    bool inherited;
+
+    hsm_lock(&tok->lock);
+    inherited = tok->fork_epoch != hsm_fork_epoch();
+    hsm_unlock(&tok->lock);
+    return inherited && !hsm_token_is_gone(tok) ? HSM_OK
+                                                : hsm_token_confirm(tok);
+}
+
 /* Brings the library up and finds the token in it, where that is due. It may
  * be made void meanwhile: then what was found out is not noted. */
 static hsm_rc settle(struct hsm_context *ctx, struct hsm_token *tok)
@@ -70,13 +83,11 @@ static hsm_rc settle(struct hsm_context *ctx, struct hsm_token *tok)
     if (settled && limited) {
         return HSM_OK;
     }
-    /* It was taken out: what is in its slot now may be another one, which is
-     * not to get the PIN. */
     settled = settled && hsm_token_is_present(tok);
     if (!settled) {
         TRY(hsm_context_ready(ctx, tok->lib));
         generation = hsm_library_generation(tok->lib);
-        TRY(hsm_token_confirm(tok));
+        TRY(seek(tok));
     }
     limit = limit_of(ctx, tok);
     hsm_lock(&tok->lock);
@@ -271,16 +282,20 @@ static hsm_rc open_claimed(struct hsm_token *tok, enum hsm_session_kind kind,
 }
 
 /* Why none was opened passes: the sessions that are open can be waited for, or
- * the module was just started anew. */
-static bool may_go_on(struct hsm_token *tok, hsm_rc rc)
+ * the module was just started anew. A child's token may be in another slot. */
+static hsm_rc go_on(struct hsm_token *tok, hsm_rc rc)
 {
     bool may;
 
+    if (hsm_class_of(rc) == HSM_CLASS_STALE_LIBRARY
+        && !hsm_token_is_present(tok)) {
+        return hsm_token_confirm(tok);
+    }
     hsm_lock(&tok->lock);
     may = is_full(rc) ? tok->pool.open > 0
         : rc.rv == CKR_SESSION_HANDLE_INVALID && !is_settled(tok);
     hsm_unlock(&tok->lock);
-    return may;
+    return may ? HSM_OK : rc;
 }
 
 static hsm_rc timed_out(const struct hsm_context *ctx, struct hsm_token *tok)
@@ -326,8 +341,8 @@ static hsm_rc take(struct hsm_context *ctx, struct hsm_token *tok,
             hsm_rc rc = open_claimed(tok, kind, &s);
 
             step = hsm_ok(rc) ? STEP_HAVE : STEP_SETTLE;
-            if (!hsm_ok(rc) && !may_go_on(tok, rc)) {
-                return rc;
+            if (!hsm_ok(rc)) {
+                TRY(go_on(tok, rc));
             }
         }
         if (!in_time || (step != STEP_HAVE && hsm_now_ms() >= deadline)) {
@@ -360,7 +375,8 @@ struct hsm_session *hsm_pool_take_idle(struct hsm_token *tok)
     struct hsm_session *s;
 
     hsm_lock(&tok->lock);
-    while (*at != NULL && !hsm_session_is_current(*at)) {
+    while (*at != NULL
+           && (!(*at)->confirmed || !hsm_session_is_current(*at))) {
         at = &(*at)->next;
     }
     s = *at;

@@ -27,6 +27,29 @@ struct attempt {
     unsigned int tries;         /* this one included */
 };
 
+/* Whoever is let in is logged in where that is due, and the session is one of
+ * the token's, as a login that was sent a PIN has found out already. */
+static hsm_rc enter(const struct hsm_run *run, struct attempt *a,
+                    struct hsm_session *s)
+{
+    hsm_rc rc = HSM_OK;
+
+    a->epoch = s->epoch;
+    a->generation = s->generation;
+    if (run->login) {
+        rc = hsm_login_ensure(run->ctx, s, run->cred);
+    }
+    if (!hsm_ok(rc)) {
+        /* A session that cannot even log in is not worth keeping. */
+        s->dirty = s->dirty || hsm_class_of(rc) == HSM_CLASS_STALE_SESSION
+            || rc.rv == HSM_E_CALL_TIMEOUT;
+        a->logging_in = true;
+        a->at_stake = s->at_stake;
+        return rc;
+    }
+    return hsm_session_confirm_once(s);
+}
+
 static hsm_rc try_once(const struct hsm_run *run, hsm_run_fn fn, void *arg,
                        struct attempt *a)
 {
@@ -43,19 +66,14 @@ static hsm_rc try_once(const struct hsm_run *run, hsm_run_fn fn, void *arg,
     a->at_stake = false;
     a->tries++;
     TRY(hsm_pool_take(run->ctx, run->tok, run->kind, &s));
-    a->epoch = s->epoch;
-    a->generation = s->generation;
-    if (run->login) {
-        rc = hsm_login_ensure(run->ctx, s, run->cred);
-        if (!hsm_ok(rc)) {
-            /* A session that cannot even log in is not worth keeping. */
-            s->dirty = hsm_class_of(rc) == HSM_CLASS_STALE_SESSION
-                || rc.rv == HSM_E_CALL_TIMEOUT;
-            a->logging_in = true;
-            a->at_stake = s->at_stake;
-            return rc;
-        }
+    rc = enter(run, a, s);
+    if (s->elsewhere) {
+        /* It may be in another slot by now, where it is sought. */
+        hsm_session_putp(&s);
+        TRY(hsm_pool_take(run->ctx, run->tok, run->kind, &s));
+        rc = enter(run, a, s);
     }
+    TRY(rc);
     rc = fn(s, arg);
     a->acting = s->acting;
     a->acted = s->acted;

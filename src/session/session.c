@@ -26,15 +26,34 @@ hsm_rc hsm_session_open(struct hsm_token *tok, enum hsm_session_kind kind,
     s->fork_epoch = tok->fork_epoch;
     s->epoch = hsm_token_epoch(tok);
     hsm_unlock(&tok->lock);
+    s->slot = hsm_token_slot(tok);
     atomic_init(&s->closed, false);
     rc = hsm_session_call(s, C_OpenSession,
-                          (hsm_token_slot(tok), flags, NULL, NULL, &s->h));
+                          (s->slot, flags, NULL, NULL, &s->h));
     if (!hsm_ok(rc)) {
         free(s);
         return rc;
     }
     *out = s;
     return HSM_OK;
+}
+
+hsm_rc hsm_session_confirm(struct hsm_session *s)
+{
+    hsm_rc rc = hsm_token_refresh_in(s->tok, s->slot);
+
+    if (!hsm_session_is_alive(s)) {
+        /* In the module's new life its slots may have other numbers. */
+        return hsm_fail_rv(CKR_SESSION_HANDLE_INVALID, "C_GetTokenInfo");
+    }
+    if (hsm_ok(rc)) {
+        s->confirmed = true;
+    } else if (rc.rv == HSM_E_NO_TOKEN) {
+        s->elsewhere = true;
+        s->dirty = true;
+        hsm_token_miss(s->tok, s->slot, s->epoch);
+    }
+    return rc;
 }
 
 void hsm_session_free(struct hsm_session *s)

@@ -26,6 +26,9 @@ struct hsm_session {
     unsigned int epoch;         /* of the token when it was opened */
     unsigned int generation;    /* of the library, likewise */
     unsigned int fork_epoch;
+    CK_SLOT_ID slot;            /* that it was opened in */
+    bool confirmed;             /* see hsm_session_confirm() */
+    bool elsewhere;             /* likewise: it is another token's */
     bool rw;
     bool dirty;
     bool acting;                /* see run.h */
@@ -52,19 +55,35 @@ static inline bool hsm_session_is_alive(const struct hsm_session *s)
 #define hsm_session_call(s, fn, args) \
     hsm_gate_call_((s)->tok->lib, hsm_session_is_alive(s), fn, args)
 
+/*
+ * Reads the token's flags anew, and with them whose session this is (1 call):
+ * a slot may have got another token since it was looked at. Sessions go when
+ * their token is taken out [PKCS#11 2.40, 5.6], so what a slot holds after the
+ * session was opened holds for the session's life. HSM_E_NO_TOKEN: it is
+ * another token's, which is to get nothing.
+ */
+HSM_CHECKED hsm_rc hsm_session_confirm(struct hsm_session *s);
+/* Where that was not done yet. Before a PIN is sent, and before anything is
+ * done by what is known of the token: its handles, its being logged in. */
+static inline hsm_rc hsm_session_confirm_once(struct hsm_session *s)
+{
+    return s->confirmed ? HSM_OK : hsm_session_confirm(s);
+}
+
 enum hsm_session_kind { HSM_RO, HSM_RW };
 
 /*
- * An idle session, or a new one. Makes the library ready and confirms the
- * token first where that is due (a new process, a restarted module). Waits for
- * a session when all are taken; HSM_E_TIMEOUT after the context's wait_ms.
+ * An idle session, or a new one, not confirmed yet. Makes the library ready and
+ * seeks the token first where that is due (a restarted module, a token that was
+ * missed). Waits for a session when all are taken; HSM_E_TIMEOUT after the
+ * context's wait_ms.
  */
 HSM_CHECKED hsm_rc hsm_pool_take(struct hsm_context *ctx,
                                  struct hsm_token *tok,
                                  enum hsm_session_kind kind,
                                  struct hsm_session **out);
-/* One that is idle, of the token's present epoch, without waiting and without a
- * call; NULL: there is none. */
+/* One that is idle, confirmed and of the token's present epoch, without waiting
+ * and without a call; NULL: there is none. */
 struct hsm_session *hsm_pool_take_idle(struct hsm_token *tok);
 /* Gives it back. NULL is allowed. Closes it when it is dirty or stale. */
 void hsm_pool_put(struct hsm_session *s);

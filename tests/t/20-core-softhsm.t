@@ -110,6 +110,7 @@ is(slurp("$dir/ec.z"), slurp("$dir/openssl.z"), 'and the token the same');
 
 program($token, 'core_pool_test', latency_us => 300);
 program($token, 'core_login_test', latency_us => 300);
+program($token, 'core_exchange_test');
 program($token, 'core_copy_test');
 SKIP: {
     if (sanitizer() eq 'thread') {
