@@ -23,10 +23,13 @@
 #define refused(...) \
     hsm_fail(HSM_E_PIN_SOURCE, "hsm_pin_read_source", __VA_ARGS__)
 
-/* What was read from a descriptor. Never freed, and pin never changes. */
+/* What was read from a descriptor. Never freed, for other threads wait for it.
+ * Who has the claim reads and writes the rest. */
 struct fd_memory {
     int fd;
-    struct hsm_secret *pin;
+    dev_t dev;                  /* of what was read */
+    ino_t ino;
+    struct hsm_secret *pin;     /* NULL: none yet */
     struct hsm_claim reading;
     struct fd_memory *next;
 };
@@ -312,21 +315,21 @@ static struct fd_memory *fd_memory_of(int fd)
     return m;
 }
 
-/* The entry of fd, with a PIN in it or else with the claim to read it. Not
- * settled: somebody else still reads. NULL: no memory. */
-static struct fd_memory *fd_claim(int fd, bool *settled)
+/* The entry of fd, with the claim to it. Not claimed: somebody else still
+ * reads. NULL: no memory. */
+static struct fd_memory *fd_claim(int fd, bool *claimed)
 {
     hsm_deadline_ms deadline = hsm_deadline(FD_WAIT_MS);
     struct fd_memory *m;
     bool in_time = true;
 
-    *settled = false;
+    *claimed = false;
     (void)pthread_once(&fd_once, fd_lock_make);
     hsm_lock(&fd_lock);
     m = fd_memory_of(fd);
-    while (m != NULL && !*settled && in_time) {
-        *settled = m->pin != NULL || hsm_claim_take(&m->reading);
-        in_time = *settled || hsm_wait(&fd_lock, deadline);
+    while (m != NULL && !*claimed && in_time) {
+        *claimed = hsm_claim_take(&m->reading);
+        in_time = *claimed || hsm_wait(&fd_lock, deadline);
     }
     hsm_unlock(&fd_lock);
     return m;
@@ -351,47 +354,83 @@ static bool parse_fd(const char *text, int *out)
     return true;
 }
 
-/* The lock is not held while it is read: that may take long. */
-static hsm_rc fd_read(int fd, struct fd_memory *m)
+/*
+ * The number may be another pipe's or file's by now, with the PIN of another
+ * token in it. A file that was opened again is read from its beginning: it may
+ * have got the number of one that was deleted. A descriptor that was closed
+ * after it was read is the one that was meant.
+ */
+static bool fd_is_known(const struct fd_memory *m)
+{
+    struct stat st;
+
+    if (m->pin == NULL) {
+        return false;
+    }
+    if (fstat(m->fd, &st) != 0) {
+        return errno == EBADF;
+    }
+    return st.st_dev == m->dev && st.st_ino == m->ino
+        && (!S_ISREG(st.st_mode) || lseek(m->fd, 0, SEEK_CUR) != 0);
+}
+
+/* Forgets what was read before. */
+static void fd_remember(struct fd_memory *m, const struct stat *st,
+                        struct hsm_secret *pin)
+{
+    struct hsm_secret *old;
+
+    hsm_lock(&fd_lock);         /* a fork sees all of it or nothing */
+    old = m->pin;
+    m->dev = st->st_dev;
+    m->ino = st->st_ino;
+    m->pin = pin;
+    hsm_unlock(&fd_lock);
+    hsm_secret_free(old);       /* which takes a lock of its own */
+}
+
+/* With the claim. The lock is not held while it is read: that may take long. */
+static hsm_rc fd_read(struct fd_memory *m, struct hsm_secret **out)
 {
     struct hsm_secret *pin = NULL;
+    struct stat st = { .st_dev = 0 };
     char what[32];
     hsm_rc rc;
 
-    (void)snprintf(what, sizeof(what), "fd:%d", fd);
-    rc = pin_from_fd(fd, what, &pin);
-    if (hsm_ok(rc)) {
-        hsm_secret_keep(pin);
-        hsm_lock(&fd_lock);
-        m->pin = pin;
-        hsm_unlock(&fd_lock);
+    fd_remember(m, &st, NULL);
+    (void)snprintf(what, sizeof(what), "fd:%d", m->fd);
+    (void)fstat(m->fd, &st);    /* where it fails, reading says why */
+    rc = pin_from_fd(m->fd, what, &pin);
+    if (!hsm_ok(rc) || pin == NULL) {
+        return rc;
     }
-    hsm_claim_drop(&m->reading, &fd_lock);
-    return rc;
+    hsm_secret_keep(pin);
+    fd_remember(m, &st, pin);
+    return pin_copy(pin, out);
 }
 
 static hsm_rc pin_from_fd_name(const char *number, struct hsm_secret **out)
 {
     struct fd_memory *m;
-    bool settled;
+    bool claimed;
+    hsm_rc rc;
     int fd;
 
     if (!parse_fd(number, &fd)) {
         return refused("PIN source \"fd:\" is not followed by the number of a"
                        " file descriptor");
     }
-    m = fd_claim(fd, &settled);
+    m = fd_claim(fd, &claimed);
     if (m == NULL) {
         return no_memory();
     }
-    if (!settled) {
+    if (!claimed) {
         return hsm_fail(HSM_E_TIMEOUT, "hsm_pin_read_source",
                         "another thread still reads the PIN from fd:%d", fd);
     }
-    if (m->pin == NULL) {
-        TRY(fd_read(fd, m));
-    }
-    return pin_copy(m->pin, out);
+    rc = fd_is_known(m) ? pin_copy(m->pin, out) : fd_read(m, out);
+    hsm_claim_drop(&m->reading, &fd_lock);
+    return rc;
 }
 
 struct source {

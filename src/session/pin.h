@@ -57,7 +57,8 @@ bool hsm_pin_is_at_hand(const struct hsm_cred *cred);
 /* Reads "file:PATH", "env:NAME", "fd:N", "credential:NAME" (systemd, a file
  * below $CREDENTIALS_DIRECTORY) or, with bare_is_pin, the PIN itself; without
  * it a bare absolute path is a file [RFC 7512]. file:///p and file:/p alike.
- * fd:N is read once and remembered, for it cannot be read again. */
+ * fd:N is read once and remembered, for it cannot be read again; anew where the
+ * number is another file's by then. */
 HSM_CHECKED hsm_rc hsm_pin_read_source(const char *source, bool bare_is_pin,
                                        struct hsm_secret **out);
 

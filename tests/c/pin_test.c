@@ -230,6 +230,50 @@ static void test_fd(void)
     ok(in_child(again_in_child), "and in a child");
 }
 
+/* Descriptor 102 is a pipe with this in it. */
+static bool put_pipe(const char *text)
+{
+    size_t len = strlen(text);
+    int ends[2];
+
+    return pipe(ends) == 0 && dup2(ends[0], 102) == 102
+           && close(ends[0]) == 0
+           && write(ends[1], text, len) == (ssize_t)len
+           && close(ends[1]) == 0;
+}
+
+static bool put_opened(const char *name)
+{
+    int fd = open(in_scratch("", name), O_RDONLY);
+
+    return fd >= 0 && dup2(fd, 102) == 102 && close(fd) == 0;
+}
+
+/* A number belongs to one file after the other. */
+static void test_fd_again(void)
+{
+    put_file("first", 0600, "first\n", 6);
+    ok(put_pipe("one"), "a pipe");
+    reads("fd:102", false, "one");
+    ok(put_pipe("two"), "another one with its number");
+    reads("fd:102", false, "two");
+    reads("fd:102", false, "two");
+    ok(put_opened("first"), "a file with its number");
+    reads("fd:102", false, "first");
+    reads("fd:102", false, "first");
+    put_file("first", 0600, "next\n", 5);
+    ok(put_opened("first"), "the file, written and opened anew");
+    reads("fd:102", false, "next");
+    ok(put_pipe(""), "an empty pipe");
+    refuses("fd:102", false, "empty");
+    ok(close(102) == 0, "which is closed");
+    refuses("fd:102", false, strerror(EBADF));
+    ok(put_pipe("three"), "a pipe that is closed");
+    reads("fd:102", false, "three");
+    ok(close(102) == 0, "when it was read");
+    reads("fd:102", false, "three");
+}
+
 static int slow_pipe;
 
 static void *read_slowly(void *arg)
@@ -443,6 +487,7 @@ int main(void)
     test_other_sources();
     test_settings();
     test_fd();
+    test_fd_again();
     test_fd_threads();
     test_open_file();
     ok(setenv("PIN_TEST", "4321", 1) == 0, "environment");
