@@ -378,9 +378,29 @@ static bool needs_login(struct hsm_token *tok)
     return (info.flags & CKF_LOGIN_REQUIRED) != 0;
 }
 
+/* It would be sent its module's setting, and no other one of these would be
+ * sent the same: the PIN cannot go astray. */
+static bool has_pin_of_its_own(const struct hsm_load *l,
+                               const struct hsm_tokens *tokens,
+                               const struct hsm_token *tok)
+{
+    const char *pin = hsm_context_pin(l->ctx, tok->lib);
+    bool own = pin != NULL && !hsm_pin_is_at_hand(l->cred);
+
+    for (size_t i = 0; i < tokens->n; i++) {
+        struct hsm_token *other = tokens->tok[i];
+
+        own = own && (other == tok || !needs_login(other)
+                      || hsm_context_pin(l->ctx, other->lib) != pin);
+    }
+    return own;
+}
+
 /*
- * Private keys, and several tokens match: all are looked at without a login,
- * and the one where something with that name is seen gets the PIN.
+ * Private keys, and several tokens match: all are looked at without a login.
+ * What is seen there says nothing of where a PIN belongs: anybody may have put
+ * an object of that name on a token of theirs. So it goes to the only one that
+ * wants a PIN, or to the one whose module has one for it alone.
  */
 static hsm_rc load_from_several(struct hsm_load *l,
                                 const struct hsm_tokens *tokens)
@@ -408,12 +428,13 @@ static hsm_rc load_from_several(struct hsm_load *l,
     if (l->out->n > 0 && n_likely == 0) {
         return HSM_OK;
     }
-    if (n_likely == 0 && n_closed == 1) {
-        n_likely = 1;
-        likely = closed;
+    if (n_closed == 1) {
+        return look_at(l, closed, true);
     }
-    return n_likely == 1 ? look_at(l, likely, true)
-                         : name_one_token(tokens, l->uri);
+    if (n_likely == 1 && has_pin_of_its_own(l, tokens, likely)) {
+        TRY(look_at(l, likely, true));
+    }
+    return l->out->n > 0 ? HSM_OK : name_one_token(tokens, l->uri);
 }
 
 static hsm_rc load_from(struct hsm_load *l, const struct hsm_tokens *tokens)

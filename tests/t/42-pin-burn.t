@@ -135,19 +135,37 @@ sub warned {
     return join ' ', map { /token label\s*:\s*(\w+)/ } @slots;
 }
 
+# What is seen on a token without a login is no reason to send it a PIN: one of
+# these has the key, the other one something with its name.
+my $hidden = $token->keypair('EC:prime256v1', 'hidden', '03');
+$second->keypair('EC:prime256v1', 'hidden', '03');
+for my $row ([$token, 'pubkey'], [$second, 'privkey']) {
+    my ($where, $type) = @$row;
+    is($where->tool('--delete-object', '--type', $type, '--label',
+                    'hidden')->{status}, 0, "a key without its $type");
+}
+
 ok_run(how_of(P11::Count->new($token), undef), 'a login that succeeds',
        $use_key, "load=$right");
 is(warned(), '', 'no token has seen a wrong PIN');
 for my $case (
-    ['the right PIN for the token with the key', 1, "load=pkcs11:object=key",
+    ['the right PIN for the token that is named', 1, "load=$uri",
      $token->pin, ''],
+    ['a key that is seen on one of two tokens', 0,
+     'refused=pkcs11:object=key', $token->pin, ''],
+    ['one whose name is seen on the other one', 0,
+     'refused=pkcs11:object=hidden', $token->pin, ''],
+    ['the same with the PIN in the URI', 0,
+     'refused=pkcs11:object=hidden?pin-value=' . $token->pin, undef, ''],
+    ['the same with the token named (that has no public half)', 1,
+     "refused=$hidden", $token->pin, ''],
     ['a key that both tokens have', 0, 'refused=pkcs11:object=both',
      $token->pin, ''],
     ['a key that no token has', 0, 'refused=pkcs11:object=none',
      $token->pin, ''],
     ['all keys of all tokens', 0, 'refused=pkcs11:', $token->pin, ''],
-    ['a wrong PIN for the token with the key', 1,
-     'refused=pkcs11:object=key', '4711', 'tok'],
+    ['a wrong PIN for the token with the key', 1, "refused=$uri", '4711',
+     'tok'],
 ) {
     my ($name, $logins, $step, $setting, $warned) = @$case;
     my $count = P11::Count->new($token);

@@ -199,10 +199,16 @@ SKIP: {
     is_deeply([map { $_->calls('C_Login') } $first, $last], [0, 1],
               '… one C_Login, there');
     $_->reset for $first, $last;
-    ok_openssl(\%both, '… and one of the first', @load,
-               'pkcs11:object=key;type=private');
+    ok_openssl(\%both, '… and one of the first, on one token', @load,
+               $token->uri(object => 'key', type => 'private'));
     is_deeply([map { $_->calls('C_Login') } $first, $last], [1, 0],
               '… one C_Login, there');
+    # Its module has a PIN, but shows another token, which wants one, too.
+    $_->reset for $first, $last;
+    openssl_refuses(\%both, '… on one of its two', [qr/:several match:/,
+        qr/on any of \d+ tokens/], @load, 'pkcs11:object=key;type=private');
+    is_deeply([map { $_->calls('C_Login') } $first, $last], [0, 0],
+              '… no C_Login');
 }
 
 ok_openssl($two, 'the URI may name the file', @load,
