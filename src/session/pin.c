@@ -15,10 +15,10 @@
 #include "src/base/log.h"
 #include "src/base/sync.h"
 
-/* How long a thread waits for another one that reads the same descriptor. */
+/* How long somebody may take to write a PIN into a FIFO or pipe, and to end. */
+#define WRITER_WAIT_MS 30000u
+/* And a thread waits for another one that reads the same descriptor. */
 #define FD_WAIT_MS 30000u
-/* And for somebody who writes a PIN into a FIFO. */
-#define FIFO_WAIT_MS 30000
 
 #define refused(...) \
     hsm_fail(HSM_E_PIN_SOURCE, "hsm_pin_read_source", __VA_ARGS__)
@@ -108,13 +108,15 @@ static hsm_rc pin_from_text(const char *text, const char *what,
 }
 
 /* Something came, or the writer went. ETIMEDOUT where nobody writes. */
-static bool wait_for_writer(int fd)
+static bool wait_for_writer(int fd, hsm_deadline_ms deadline)
 {
     struct pollfd p = { .fd = fd, .events = POLLIN };
     int n;
 
     do {
-        n = poll(&p, 1, FIFO_WAIT_MS);
+        hsm_deadline_ms now = hsm_now_ms();
+
+        n = poll(&p, 1, now < deadline ? (int)(deadline - now) : 0);
     } while (n < 0 && errno == EINTR);
     if (n == 0) {
         errno = ETIMEDOUT;
@@ -122,22 +124,21 @@ static bool wait_for_writer(int fd)
     return n > 0;
 }
 
-/* Up to size bytes, fewer only at the end. errno where it is false. A FIFO is
- * not blocking (pin_from_file). */
-static bool read_up_to(int fd, char *p, size_t size, size_t *len)
+/* Up to size bytes, fewer only at the end. errno where it is false: who has
+ * the other end of a pipe may never close it. */
+static bool read_up_to(int fd, hsm_deadline_ms deadline, char *p, size_t size,
+                       size_t *len)
 {
     size_t n = 0;
 
     while (n < size) {
-        ssize_t got = read(fd, p + n, size - n);
+        ssize_t got;
 
-        if (got < 0 && errno == EAGAIN) {
-            if (!wait_for_writer(fd)) {
-                return false;
-            }
-            continue;
+        if (!wait_for_writer(fd, deadline)) {
+            return false;
         }
-        if (got < 0 && errno != EINTR) {
+        got = read(fd, p + n, size - n);
+        if (got < 0 && errno != EINTR && errno != EAGAIN) {
             return false;
         }
         if (got == 0) {
@@ -149,12 +150,21 @@ static bool read_up_to(int fd, char *p, size_t size, size_t *len)
     return true;
 }
 
+static hsm_rc unreadable(const char *what)
+{
+    return errno != ETIMEDOUT
+        ? refused("the PIN cannot be read from %s: %m", what)
+        : refused("the PIN cannot be read from %s: it is not closed by who"
+                  " writes it, after %u s", what, WRITER_WAIT_MS / 1000);
+}
+
 /*
  * Straight into locked memory. That has room for HSM_SECRET_MAX bytes and one
  * more, so of a PIN of full length with CRLF the LF alone is read beside it.
  */
 static hsm_rc pin_from_fd(int fd, const char *what, struct hsm_secret **out)
 {
+    hsm_deadline_ms deadline = hsm_deadline(WRITER_WAIT_MS);
     hsm_autop(hsm_secret) s = hsm_secret_new("", 0);
     char beyond[2] = { 0, 0 };
     size_t len = 0, n_beyond = 0;
@@ -162,10 +172,11 @@ static hsm_rc pin_from_fd(int fd, const char *what, struct hsm_secret **out)
     if (s == NULL) {
         return no_memory();
     }
-    if (!read_up_to(fd, s->text, sizeof(s->text), &len)
+    if (!read_up_to(fd, deadline, s->text, sizeof(s->text), &len)
             || (len == sizeof(s->text)
-                && !read_up_to(fd, beyond, sizeof(beyond), &n_beyond))) {
-        return refused("the PIN cannot be read from %s: %m", what);
+                && !read_up_to(fd, deadline, beyond, sizeof(beyond),
+                               &n_beyond))) {
+        return unreadable(what);
     }
     if (n_beyond == 0) {
         len = without_newline(s->text, len);
@@ -212,7 +223,8 @@ static hsm_rc check_file(int fd, const char *path)
         return refused("PIN file \"%s\" is no file, FIFO or character"
                        " device", path);
     }
-    if (S_ISFIFO(st.st_mode) && !wait_for_writer(fd)) {
+    if (S_ISFIFO(st.st_mode)
+            && !wait_for_writer(fd, hsm_deadline(WRITER_WAIT_MS))) {
         return refused("nobody writes a PIN into \"%s\": %m", path);
     }
     if (S_ISREG(st.st_mode)) {

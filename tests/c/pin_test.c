@@ -274,6 +274,37 @@ static void test_fd_again(void)
     reads("fd:102", false, "three");
 }
 
+/* Who has written a PIN and does not close the pipe is not waited for always:
+ * for half a minute, in which the other cases are tried. */
+static int unclosed[2];
+
+static void *read_unclosed(void *arg)
+{
+    struct hsm_secret *s = NULL;
+    hsm_rc rc = hsm_pin_read_source("fd:103", false, &s);
+
+    return rc.rv == HSM_E_PIN_SOURCE && s == NULL
+            && strstr(hsm_detail(), "not closed") != NULL ? arg : NULL;
+}
+
+static bool begin_unclosed(pthread_t *thread)
+{
+    return pipe(unclosed) == 0 && dup2(unclosed[0], 103) == 103
+           && write(unclosed[1], "1234\n", 5) == 5
+           && pthread_create(thread, NULL, read_unclosed, unclosed) == 0;
+}
+
+static void end_unclosed(pthread_t thread)
+{
+    void *got = NULL;
+
+    (void)pthread_join(thread, &got);
+    ok(got != NULL, "a pipe that is not closed is refused");
+    (void)close(unclosed[1]);
+    (void)close(unclosed[0]);
+    (void)close(103);
+}
+
 static int slow_pipe;
 
 static void *read_slowly(void *arg)
@@ -478,6 +509,9 @@ static void test_prompt(void)
 
 int main(void)
 {
+    pthread_t late;
+    bool begun = begin_unclosed(&late);
+
     if (mkdtemp(scratch) == NULL) {
         diag("no scratch folder");
         return 1;
@@ -494,6 +528,10 @@ int main(void)
     test_order();
     test_prompt();
     test_ask();
+    ok(begun, "a pipe that stays open");
+    if (begun) {
+        end_unclosed(late);
+    }
     remove_scratch();
     return tap_done();
 }
