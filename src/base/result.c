@@ -6,14 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TEXT_MAX 1024
-#define WHERE_MAX 512
 #define NAME_MAX_UNKNOWN 32
 
 /* Per thread, for threads fail independently and nobody passes words along
  * with an hsm_rc. */
-static __thread char words[TEXT_MAX];
-static __thread char where[WHERE_MAX];
+static __thread char words[HSM_DETAIL_MAX];
+static __thread char where[HSM_WHERE_MAX];
 static __thread char unknown_name[NAME_MAX_UNKNOWN];
 static __thread struct hsm_ckr unknown_row;
 
@@ -51,7 +49,7 @@ static void mend_cut(char *text, size_t len)
 HSM_PRINTF(3, 0)
 static void set_text(char *dst, size_t size, const char *fmt, va_list ap)
 {
-    char text[TEXT_MAX];
+    char text[HSM_DETAIL_MAX];
     int saved_errno = errno;
     int n = vsnprintf(text, size, fmt, ap);
 
@@ -83,7 +81,7 @@ hsm_rc hsm_fail_rv(CK_RV rv, const char *at)
 
 hsm_rc hsm_blame(hsm_rc rc, const char *fmt, ...)
 {
-    char text[WHERE_MAX];
+    char text[HSM_WHERE_MAX];
     size_t len = strlen(where);
     size_t gap = len > 0 ? 2 : 0;
     size_t n;
@@ -120,6 +118,18 @@ void hsm_detail_clear(void)
 {
     words[0] = '\0';
     where[0] = '\0';
+}
+
+void hsm_words_keep(struct hsm_words *out)
+{
+    memcpy(out->detail, words, strlen(words) + 1);
+    memcpy(out->where, where, strlen(where) + 1);
+}
+
+void hsm_words_put_back(const struct hsm_words *w)
+{
+    memcpy(words, w->detail, strlen(w->detail) + 1);
+    memcpy(where, w->where, strlen(w->where) + 1);
 }
 
 static const struct hsm_ckr *row_of_unknown(CK_RV rv)

@@ -23,6 +23,10 @@ typedef struct {
 #define HSM_CHECKED __attribute__((warn_unused_result))
 #define HSM_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
+/* Octets of a failure's words, with the NUL. */
+#define HSM_DETAIL_MAX 1024
+#define HSM_WHERE_MAX 512
+
 #define HSM_OK ((hsm_rc){ CKR_OK, NULL })
 
 /* The core's own failures, in the space that Cryptoki leaves to vendors. */
@@ -106,6 +110,16 @@ HSM_CHECKED hsm_rc hsm_blame(hsm_rc rc, const char *fmt, ...)
 const char *hsm_detail(void);
 const char *hsm_where(void);
 void hsm_detail_clear(void);
+
+/* These words, put aside: what is tidied up after a failure may fail as well,
+ * and does not say why. */
+struct hsm_words {
+    char detail[HSM_DETAIL_MAX];
+    char where[HSM_WHERE_MAX];
+};
+
+void hsm_words_keep(struct hsm_words *out);
+void hsm_words_put_back(const struct hsm_words *w);
 
 /* The row of a value. Never NULL: an unknown value has the thread's own row,
  * "CKR_0x…", which the next unknown value of this thread overwrites. */

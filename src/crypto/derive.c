@@ -151,6 +151,18 @@ static hsm_rc settle(const struct ecdh *e, struct hsm_bytes z)
     return HSM_OK;
 }
 
+/* C_DestroyObject. The words are those of what came before. */
+static void away_with(struct hsm_session *s, CK_OBJECT_HANDLE secret)
+{
+    struct hsm_words words;
+
+    hsm_words_keep(&words);
+    if (!hsm_ok(hsm_session_call(s, C_DestroyObject, (s->h, secret)))) {
+        s->dirty = true;        /* it goes with its session then */
+    }
+    hsm_words_put_back(&words);
+}
+
 /* hsm_op_key_fn */
 static hsm_rc ecdh(struct hsm_session *s, CK_OBJECT_HANDLE base, void *arg)
 {
@@ -164,9 +176,7 @@ static hsm_rc ecdh(struct hsm_session *s, CK_OBJECT_HANDLE base, void *arg)
     s->acting = true;
     TRY(derive(s, base, e, &secret));
     read = hsm_attrs_read(s, secret, value, 1, &as);
-    if (!hsm_ok(hsm_session_call(s, C_DestroyObject, (s->h, secret)))) {
-        s->dirty = true;        /* it goes with its session then */
-    }
+    away_with(s, secret);
     TRY(read);
     if (!hsm_attrs_get(&as, CKA_VALUE, &z) || z.len == 0) {
         return hsm_fail(HSM_E_BAD_DATA, "C_GetAttributeValue",

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "src/crypto/keygen.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -155,10 +154,10 @@ static bool destroy(struct hsm_session *s, CK_OBJECT_HANDLE h)
 static hsm_rc take_back(struct hsm_session *s, CK_OBJECT_HANDLE pub,
                         CK_OBJECT_HANDLE priv, hsm_rc why)
 {
-    char words[256];
+    struct hsm_words words;
     bool gone;
 
-    (void)snprintf(words, sizeof(words), "%s", hsm_detail());
+    hsm_words_keep(&words);
     gone = destroy(s, pub);
     gone = destroy(s, priv) && gone;
     if (!gone) {
@@ -166,10 +165,10 @@ static hsm_rc take_back(struct hsm_session *s, CK_OBJECT_HANDLE pub,
                         "the key pair was made, could not be read (%s%s%s), "
                         "and could not be deleted again; delete it by the "
                         "token's own tool", hsm_ckr_row(why.rv)->name,
-                        words[0] != '\0' ? ": " : "", words);
+                        words.detail[0] != '\0' ? ": " : "", words.detail);
     }
-    return words[0] != '\0' ? hsm_fail(why.rv, why.at, "%s", words)
-                            : hsm_fail_rv(why.rv, why.at);
+    hsm_words_put_back(&words);
+    return why;
 }
 
 /* Who asked for the key may still think better of it. */

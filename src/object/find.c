@@ -62,6 +62,19 @@ static hsm_rc next_batch(struct hsm_session *s, size_t limit,
     return HSM_OK;
 }
 
+/* What was found stays good when only the end of the search fails; what has
+ * failed keeps its words. */
+static void end_search(struct hsm_session *s)
+{
+    struct hsm_words words;
+
+    hsm_words_keep(&words);
+    if (!hsm_ok(hsm_session_call(s, C_FindObjectsFinal, (s->h)))) {
+        s->dirty = true;
+    }
+    hsm_words_put_back(&words);
+}
+
 hsm_rc hsm_find(struct hsm_session *s, struct hsm_attrs *tmpl, size_t limit,
                 struct hsm_handles *out)
 {
@@ -81,10 +94,7 @@ hsm_rc hsm_find(struct hsm_session *s, struct hsm_attrs *tmpl, size_t limit,
     if (!hsm_ok(rc)) {
         s->dirty = true;
     }
-    /* What was found stays good when only the end of the search fails. */
-    if (!hsm_ok(hsm_session_call(s, C_FindObjectsFinal, (s->h)))) {
-        s->dirty = true;
-    }
+    end_search(s);
     if (hsm_ok(rc)) {
         *out = found;
         found = (struct hsm_handles)HSM_HANDLES_INIT;

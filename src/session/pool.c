@@ -402,6 +402,7 @@ static void keep_login(struct hsm_session *dirty)
 {
     struct hsm_token *tok = dirty->tok;
     struct hsm_session *other = NULL;
+    struct hsm_words words;
     bool wanted;
     hsm_rc rc;
 
@@ -412,10 +413,12 @@ static void keep_login(struct hsm_session *dirty)
     if (!wanted) {
         return;
     }
+    hsm_words_keep(&words);
     rc = open_claimed(tok, HSM_RO, &other);
     if (hsm_ok(rc)) {
         hsm_pool_put(other);
     }
+    hsm_words_put_back(&words);
 }
 
 /* A dirty one in which objects live stays open, where there are others to

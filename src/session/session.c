@@ -97,6 +97,22 @@ bool hsm_session_has_timed_out(const struct hsm_session *s)
         && hsm_worker_has(&name);
 }
 
+/* What another process opened, or the module's former life, is not ours to
+ * close; its handle may by now be somebody else's. */
+static void close_handle(struct hsm_session *s)
+{
+    struct hsm_words words;
+    hsm_rc rc;
+
+    if (is_left_behind(s) || !hsm_session_is_alive(s)) {
+        return;
+    }
+    hsm_words_keep(&words);
+    rc = hsm_session_call(s, C_CloseSession, (s->h));
+    (void)rc;                   /* it is gone either way */
+    hsm_words_put_back(&words);
+}
+
 void hsm_session_close(struct hsm_session *s)
 {
     struct hsm_token *tok = s->tok;
@@ -112,13 +128,7 @@ void hsm_session_close(struct hsm_session *s)
     }
     s->keys = 0;
     hsm_unlock(&tok->lock);
-    /* What another process opened, or the module's former life, is not ours
-     * to close; its handle may by now be somebody else's. */
-    if (!is_left_behind(s) && hsm_session_is_alive(s)) {
-        hsm_rc rc = hsm_session_call(s, C_CloseSession, (s->h));
-
-        (void)rc;       /* it is gone either way */
-    }
+    close_handle(s);
     hsm_lock(&tok->lock);
     is_home = --s->homes > 0;
     hsm_unlock(&tok->lock);

@@ -399,6 +399,28 @@ static void test_words(void)
        "TRY returns early on failure only");
 }
 
+/* What is tidied up meanwhile fails, with words of its own and without. */
+static void test_words_aside(void)
+{
+    hsm_rc rc = hsm_blame(hsm_fail(CKR_CANCEL, "here", "why"), "place");
+    struct hsm_words kept;
+
+    hsm_words_keep(&kept);
+    rc = hsm_blame(hsm_fail(rc.rv, "there", "tidying %s", "up"), "other");
+    hsm_words_put_back(&kept);
+    is_str(hsm_detail(), "why", "what was put aside is there again");
+    is_str(hsm_where(), "place", "… and its place");
+    rc = hsm_fail_rv(rc.rv, "there");
+    hsm_words_put_back(&kept);
+    is_str(hsm_detail(), "why", "… after a failure without words");
+    hsm_detail_clear();
+    hsm_words_keep(&kept);
+    rc = hsm_blame(hsm_fail(rc.rv, "there", "tidying up"), "other");
+    hsm_words_put_back(&kept);
+    ok(!hsm_ok(rc) && hsm_detail()[0] == '\0' && hsm_where()[0] == '\0',
+       "where there were no words there are none");
+}
+
 /* A failure with these words, and so many bytes of them left. */
 static bool cut_to(const char *text, size_t len)
 {
@@ -592,6 +614,7 @@ int main(void)
     test_unknown();
     test_classes();
     test_words();
+    test_words_aside();
     test_long_words();
     test_log();
     return tap_done();

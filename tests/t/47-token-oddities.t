@@ -332,6 +332,16 @@ subtest 'p11-kit in front of SoftHSM' => sub {
         or diag($said);
 };
 
+# --- what fails keeps its words, though nothing can be tidied up after it ---
+
+{
+    my ($how) = feigned($softhsm, lie => 'C_FindObjects=more', fail =>
+                        'C_FindObjectsFinal=0x30 C_CloseSession=0x30');
+    openssl_fails($how, 'the search is what failed',
+                  qr/pkcs11:.*returned 65 objects where 64/,
+                  'pkey', '-noout', '-in', $uri{ec});
+}
+
 # --- points: raw, as DER says, and as tpm2-pkcs11 writes long ones ---
 
 for my $row (['prime256v1', '0441'], ['secp384r1', '0461'],
