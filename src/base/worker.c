@@ -12,7 +12,7 @@
 
 /* How long a thread waits for the next job before it ends. */
 #define IDLE_MS 10000u
-/* So many threads are left to modules; more calls are not even begun. */
+/* So many threads are left to a module; more of its calls are not begun. */
 #define STUCK_MAX 64u
 
 enum state { IDLE, GIVEN, RUNNING, DONE, WRITTEN_OFF };
@@ -29,7 +29,6 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct hsm_lock workers_lock;
 static struct worker *idle;             /* (workers_lock) last in, first out */
 static struct hsm_job *written_off;     /* (workers_lock) */
-static unsigned int n_stuck;            /* (workers_lock) of them, not back */
 static unsigned int epoch;              /* (workers_lock) of all of these */
 
 static __thread const void *my_who;
@@ -51,7 +50,6 @@ static void forget_parent(void)
         epoch = hsm_fork_epoch();
         idle = NULL;
         written_off = NULL;
-        n_stuck = 0;
     }
 }
 
@@ -83,22 +81,25 @@ static bool is_start(const struct hsm_job *j)
     return j->row->role == HSM_JOB_START || j->row->role == HSM_JOB_END;
 }
 
-/* A call that is still in the module forbids this one. Locked. */
+/* Calls that are still in the module forbid this one. Locked. */
 static bool is_forbidden(const struct hsm_job *j)
 {
     const struct hsm_worker_session s = { j->real, j->a[0].u, j->made_in };
-    bool forbidden = n_stuck >= STUCK_MAX;
+    unsigned int n_stuck = 0;   /* in this module: others are not its fault */
+    bool forbidden = false;
 
     for (const struct hsm_job *w = written_off; w != NULL; w = w->next) {
-        bool same_start = w->real == j->real && is_start(w) && is_start(j);
+        bool same_module = w->real == j->real;
+        bool same_start = same_module && is_start(w) && is_start(j);
         bool same_session = (has_session(j) || j->row->role == HSM_JOB_CLOSE)
             && uses_session(w, &s);
         bool same_who = j->who != NULL && w->who == j->who && j->alone;
 
+        n_stuck += same_module && !w->returned ? 1 : 0;
         forbidden = forbidden
             || (!w->returned && (same_start || same_session || same_who));
     }
-    return forbidden;
+    return forbidden || n_stuck >= STUCK_MAX;
 }
 
 /* Enters it in the list; it may still come back just now. */
@@ -109,7 +110,6 @@ static void write_off(struct hsm_job *j)
     j->disowned = !has_session(j);
     j->next = written_off;
     written_off = j;
-    n_stuck++;
     hsm_unlock(&workers_lock);
 }
 
@@ -126,18 +126,11 @@ static void unlink_job(struct hsm_job *j)
     }
 }
 
-/* It is not in the module any more. Locked. */
-static void count_back(void)
-{
-    n_stuck -= n_stuck > 0 ? 1 : 0;
-}
-
 /* It did come back. */
 static void write_on(struct hsm_job *j)
 {
     lock_all();
     unlink_job(j);
-    count_back();
     hsm_unlock(&workers_lock);
 }
 
@@ -195,7 +188,6 @@ static void end_disowned(struct hsm_job *j, struct hsm_gate_mark *mark)
     }
     lock_all();
     unlink_job(j);
-    count_back();
     hsm_unlock(&workers_lock);
     hsm_job_free(j);
 }
@@ -215,7 +207,6 @@ static void come_back(struct hsm_job *j, struct hsm_gate_mark *mark)
     disowned = j->disowned;
     if (!disowned) {
         j->returned = true;     /* its owner frees it: not to be touched */
-        count_back();
     }
     hsm_unlock(&workers_lock);
     if (disowned) {
@@ -502,15 +493,10 @@ static enum state give_up(struct worker *w, struct hsm_job *j)
     return end;
 }
 
-/* What is tidied up after a call that timed out is not begun either: the words
- * of before say more. */
 static hsm_rc not_begun(const char *name)
 {
-    const hsm_rc rc = { HSM_E_CALL_TIMEOUT, name };
-
-    return hsm_detail()[0] != '\0' ? rc
-        : hsm_fail(rc.rv, name, "%s was not begun: a call of before is still "
-                   "in the module", name);
+    return hsm_fail(HSM_E_CALL_TIMEOUT, name, "%s was not begun: the module "
+                    "has not returned from calls of before", name);
 }
 
 static hsm_rc not_back(const char *name, unsigned int limit_ms)

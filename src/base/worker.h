@@ -19,7 +19,7 @@
  * Runs the job in a worker, for at most limit_ms, and delivers its results.
  * The job is not the caller's any more, however it ends. HSM_E_CALL_TIMEOUT:
  * not back in time; or not begun, since its session is still in use by such a
- * call, its module is being started by one, or too many threads are lost.
+ * call, its module is being started by one, or has too many threads.
  */
 CK_RV hsm_worker_run(struct hsm_job *j, unsigned int limit_ms);
 

@@ -20,9 +20,12 @@
 #define LIMIT_MS 100         /* of what does not come back */
 #define PATIENT_MS 60000u    /* of what does, on any machine */
 #define PIN "Worker-4711"
+#define STUCK_MAX 64            /* worker.c's: calls lost in one module */
 
 static CK_FUNCTION_LIST module;
 static struct hsm_library lib;
+static CK_FUNCTION_LIST other_module;   /* never frozen */
+static struct hsm_library other;
 static atomic_bool frozen;
 static atomic_bool no_memory;
 static atomic_uint n_closed;            /* handles that were closed … */
@@ -89,6 +92,27 @@ static CK_RV my_CloseSession(CK_SESSION_HANDLE s)
     atomic_store(&last_closed, s);
     atomic_fetch_add(&n_closed, 1u);
     return CKR_OK;
+}
+
+static CK_RV other_SignInit(CK_SESSION_HANDLE s, CK_MECHANISM *m,
+                            CK_OBJECT_HANDLE key)
+{
+    (void)s;
+    (void)m;
+    (void)key;
+    return CKR_OK;
+}
+
+static void make_other(void)
+{
+    other_module.C_SignInit = other_SignInit;
+    hsm_timed_list(&other_module, &other.timed);
+    other.f = &other.timed;
+    other.gate = (struct hsm_gate_use){
+        .is_special = true, .limit_ms = 10000, .real = &other_module,
+        .generation = &other.generation,
+    };
+    atomic_init(&other.generation, 1u);
 }
 
 static void make_library(void)
@@ -221,6 +245,52 @@ static void test_returned(void)
     ok(!hsm_worker_has(&old), "who has nothing left");
 }
 
+/* ---- one module is dead, another is not ---- */
+
+/* Calls in so many sessions; how many of them are left behind. */
+static int leave_behind(CK_SESSION_HANDLE first, int n)
+{
+    int left = 0;
+
+    lib.gate.limit_ms = 5;
+    for (int i = 0; i < n; i++) {
+        if (sign_init(first + (CK_SESSION_HANDLE)i) == HSM_E_CALL_TIMEOUT
+            && hsm_worker_left_behind()) {
+            left++;
+        }
+    }
+    lib.gate.limit_ms = LIMIT_MS;
+    return left;
+}
+
+static void disown_all(CK_SESSION_HANDLE first, int n)
+{
+    for (int i = 0; i < n; i++) {
+        struct hsm_worker_session s =
+            named(first + (CK_SESSION_HANDLE)i, atomic_load(&lib.generation));
+
+        (void)hsm_worker_disown(&s);
+    }
+}
+
+static void test_modules_apart(void)
+{
+    CK_MECHANISM m = { CKM_RSA_PKCS, NULL, 0 };
+    hsm_rc rc;
+
+    atomic_store(&frozen, true);
+    is_int(leave_behind(100, STUCK_MAX + 2), STUCK_MAX,
+           "so many calls are left to a module");
+    ok(strstr(hsm_detail(), "C_SignInit was not begun") != NULL,
+       "why there are no more is said: %s", hsm_detail());
+    rc = hsm_call(&other, C_SignInit, (1, &m, 1));
+    is_int((long long)rc.rv, CKR_OK, "another module is called");
+    disown_all(100, STUCK_MAX);
+    thaw_after(0);
+    ok(all_back(), "they come back");
+    is_int((long long)sign_init(1), CKR_OK, "and it is called again");
+}
+
 /* ---- PINs in a child ---- */
 
 /* Its arena is found by a secret that is made now, next to the others. */
@@ -321,10 +391,12 @@ int main(void)
 {
     hsm_gate_setup();
     make_library();
+    make_other();
     test_no_memory();
     test_session();
     test_generation();
     test_returned();
+    test_modules_apart();
     test_pin_left_behind();
     test_pin_of_thread();
     return tap_done();
