@@ -239,10 +239,13 @@ static hsm_rc one_token(struct gen *g, struct hsm_token **tok)
     return HSM_OK;
 }
 
-static hsm_rc check_offer(const struct hsm_keygen *spec, struct hsm_token *tok)
+/* hsm_run_fn. Before a PIN is asked for. */
+static hsm_rc check_offer(struct hsm_session *s, void *arg)
 {
-    char name[24];
+    const struct hsm_keygen *spec = ((struct gen *)arg)->spec;
+    struct hsm_token *tok = s->tok;
     bool offers = false;
+    char name[24];
 
     TRY(hsm_token_offers(tok, spec->kt->generate, &offers));
     if (!offers) {
@@ -250,7 +253,19 @@ static hsm_rc check_offer(const struct hsm_keygen *spec, struct hsm_token *tok)
                         "token \"%s\" does not offer %s", tok->id.label,
                         hsm_mech_name(spec->kt->generate, name));
     }
-    return HSM_OK;
+    return hsm_asked_is_offered(spec, tok);
+}
+
+/* With a session that generating takes as well, so it costs none. */
+static hsm_rc check_and_generate(const struct hsm_run *run, struct gen *g)
+{
+    struct hsm_run check = *run;
+
+    check.login = false;
+    check.once = false;
+    TRY(hsm_run(&check, check_offer, g));
+    TRY(choose_id(g));
+    return hsm_run(run, generate, g);
 }
 
 hsm_rc hsm_keygen_pair(struct hsm_context *ctx, struct hsm_uri *uri,
@@ -280,10 +295,7 @@ hsm_rc hsm_keygen_pair(struct hsm_context *ctx, struct hsm_uri *uri,
         (void)hsm_uri_label(uri, &g.label);
     }
     TRY(one_token(&g, &run.tok));
-    TRY(check_offer(spec, run.tok));
-    TRY(hsm_asked_is_offered(spec, run.tok));
-    TRY(choose_id(&g));
-    rc = hsm_run(&run, generate, &g);
+    rc = check_and_generate(&run, &g);
     hsm_buf_clear(&g.id);
     if (hsm_ok(rc)) {
         *out = g.key;

@@ -173,29 +173,59 @@ static void forget_seen(struct misses *m, size_t len)
     }
 }
 
-/* The tokens of one module: those that are known, else after a scan. */
+/* The tokens of a module that is ready: those that are known, else after a
+ * scan. *scanned: what the scan came to. */
+static hsm_rc look(struct hsm_library *lib, const struct hsm_uri *uri,
+                   struct hsm_tokens *out, struct misses *m, hsm_rc *scanned)
+{
+    size_t seen = m->seen.len;
+
+    *scanned = HSM_OK;
+    if (!hsm_uri_matches_library(uri, &lib->info)
+        || collect(lib, uri, out, m)) {
+        return HSM_OK;
+    }
+    *scanned = hsm_token_scan(lib);
+    forget_seen(m, seen);
+    TRY(*scanned);
+    if (!collect(lib, uri, out, m)) {
+        m->blank = m->blank || hsm_token_saw_blank(lib);
+        hsm_detail_clear();
+        return hsm_token_scan_failure(lib);
+    }
+    return HSM_OK;
+}
+
+/* Its server was started anew, or somebody finalised it: then no scan comes to
+ * an end before it is started anew here. */
+static bool is_lost(const struct hsm_library *lib, hsm_rc scanned)
+{
+    return scanned.rv == CKR_CRYPTOKI_NOT_INITIALIZED
+        || (hsm_class_of(scanned) == HSM_CLASS_STALE_LIBRARY
+            && lib->gate.guard_sigpipe);
+}
+
 static hsm_rc ask(struct hsm_context *ctx, struct hsm_library *lib,
                   const struct hsm_uri *uri, struct hsm_tokens *out,
                   struct misses *m)
 {
-    size_t seen = m->seen.len;
-    hsm_rc ready = hsm_context_ready(ctx, lib);
+    bool was_ready = hsm_library_is_ready(lib);
+    hsm_rc rc = hsm_context_ready(ctx, lib);
+    unsigned int generation = hsm_library_generation(lib);
+    hsm_rc scanned = HSM_OK;
 
-    m->starts += hsm_library_generation(lib);
-    TRY(ready);
-    if (!hsm_uri_matches_library(uri, &lib->info)) {
-        return HSM_OK;
+    if (hsm_ok(rc)) {
+        rc = look(lib, uri, out, m, &scanned);
     }
-    if (!collect(lib, uri, out, m)) {
-        TRY(hsm_token_scan(lib));
-        forget_seen(m, seen);
-        if (!collect(lib, uri, out, m)) {
-            m->blank = m->blank || hsm_token_saw_blank(lib);
-            hsm_detail_clear();
-            return hsm_token_scan_failure(lib);
+    if (was_ready && is_lost(lib, scanned)) {
+        rc = hsm_context_restart(ctx, lib, generation);
+        generation = hsm_library_generation(lib);
+        if (hsm_ok(rc)) {
+            rc = look(lib, uri, out, m, &scanned);
         }
     }
-    return HSM_OK;
+    m->starts += generation;
+    return rc;
 }
 
 static hsm_rc nothing_found(const struct misses *m, const struct hsm_uri *uri,

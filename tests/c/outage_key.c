@@ -19,6 +19,7 @@
  *                 had no good one
  *     stop        ends the threads
  *     fork        a child signs: ok | failed
+ *     generate U  makes an EC key in the token, as the URI says: ok | failed
  *     finalize F  C_Finalize of the module in file F, as another part of the
  *                 application would do
  *
@@ -264,6 +265,15 @@ static bool do_finalize(const char *file)
     return f != NULL && f->C_Finalize(NULL) == CKR_OK;
 }
 
+static bool do_generate(const char *uri)
+{
+    struct step s = { "generate", uri, NULL, NULL };
+    bool good = step_generate(&worker, &s);
+
+    note_errors();
+    return good;
+}
+
 static const struct {
     const char *name;
     bool (*run)(const char *arg);
@@ -275,6 +285,7 @@ static const struct {
     { "count", do_count },
     { "stop", do_stop },
     { "fork", do_fork },
+    { "generate", do_generate },
     { "finalize", do_finalize },
 };
 

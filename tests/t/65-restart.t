@@ -54,6 +54,33 @@ my $uri = $token->uri(object => 'ec', type => 'private');
     is($app->until_good(60), 0, "$name: so does its parent");
     $app->ends_well($name);
 }
+for my $made ('on a token in use', 'on one that is new') {
+    my $name = "killed, and first a key is generated $made";
+    # It has not asked yet what the token offers.
+    my $app = P11::Outage->new(\%how, $uri);
+    $app->done("$name: loaded", 'load');
+    my $new = $made =~ /new/ ? 'new' : $token->label;
+    $token->kill;
+    $token->{behind}->add_token($new) if $new ne $token->label;
+    $token->start;
+    $app->done("$name: it is", "generate pkcs11:token=$new;object=generated");
+    $app->done("$name: the key of before signs", 'sign');
+    # Why is on its standard error: what generates prints that.
+    $app->refused("$name: a second of that name is not", qr/^/,
+                  "generate pkcs11:token=$new;object=generated");
+    $app->ends_well($name);
+}
+{
+    my $name = 'killed, and first what is not there is sought';
+    my $app = P11::Outage->ready(\%how, $uri, $name);
+    $token->kill;
+    $token->start;
+    $app->refused("$name: it is not there",
+                  qr/no token matches(?!.*C_GetSlotList says)/,
+                  'again pkcs11:token=none;object=ec');
+    $app->done("$name: the key of before signs", 'sign');
+    $app->ends_well($name);
+}
 {
     my $name = 'frozen and thawed';
     my $app = P11::Outage->ready(\%how, $uri, $name);

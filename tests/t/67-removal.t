@@ -212,7 +212,26 @@ for my $rv ('0x32', '0xb3') {
                    'finalize ' . $count->token->module);
         $app->done("$name, $round: a child signs", 'fork');
         $app->done("$name, $round: it loads", 'again');
+        $app->done("$name, $round: finalised once more",
+                   'finalize ' . $count->token->module);
+        $app->refused("$name, $round: no token is there that was not",
+                      qr/no token matches(?!.*C_GetSlotList says)/,
+                      'again pkcs11:token=none');
+        $app->done("$name, $round: it signs", 'sign');
     }
+    $app->ends_well($name);
+}
+
+{
+    my $name = 'finalised before a key is made';
+    unlink $device;
+    my ($env, $count) = with_device();
+    my $app = P11::Outage->new({ env => $env }, $key);
+    $app->done("$name: loaded", 'load');
+    $app->done("$name: finalised", 'finalize ' . $count->token->module);
+    $app->done("$name: it is made",
+               'generate pkcs11:token=' . $soft->label . ';object=made');
+    $app->done("$name: the key of before signs", 'sign');
     $app->ends_well($name);
 }
 
