@@ -85,10 +85,14 @@ static hsm_rc note(struct hsm_library *lib, unsigned int scan,
     hsm_lock(&lib->lock);
     tok = find_or_enter(lib, fresh);
     moved = tok != fresh && tok->slot != slot;
-    tok->slot = slot;
-    tok->info = *info;
-    tok->seen = hsm_library_generation(lib);
-    tok->scan = tok->scan > scan ? tok->scan : scan;
+    if (moved && tok->scan == scan) {
+        moved = false;          /* two that cannot be told apart */
+    } else {
+        tok->slot = slot;
+        tok->info = *info;
+        tok->seen = hsm_library_generation(lib);
+        tok->scan = tok->scan > scan ? tok->scan : scan;
+    }
     hsm_unlock(&lib->lock);
     if (tok != fresh) {
         hsm_lock_destroy(&fresh->lock);
@@ -203,6 +207,37 @@ static hsm_rc look_into(struct hsm_library *lib, unsigned int scan,
     return note(lib, scan, slot, &info);
 }
 
+/* A token was seen in it last. Library locked. */
+static bool is_remembered(const struct hsm_library *lib, CK_SLOT_ID slot)
+{
+    const struct hsm_token *t = lib->tokens;
+
+    while (t != NULL && t->slot != slot) {
+        t = t->next;
+    }
+    return t != NULL;
+}
+
+/* Of two tokens that say the same of themselves the one that is in use is to
+ * be found first. The others stay in their order. */
+static void remembered_first(struct hsm_library *lib, CK_SLOT_ID *slots,
+                             CK_ULONG n)
+{
+    CK_ULONG n_first = 0;
+
+    hsm_lock(&lib->lock);
+    for (CK_ULONG i = 0; i < n; i++) {
+        CK_SLOT_ID slot = slots[i];
+
+        if (is_remembered(lib, slot)) {
+            memmove(slots + n_first + 1, slots + n_first,
+                    (i - n_first) * sizeof(*slots));
+            slots[n_first++] = slot;
+        }
+    }
+    hsm_unlock(&lib->lock);
+}
+
 hsm_rc hsm_token_scan(struct hsm_library *lib)
 {
     CK_SLOT_ID *slots = NULL;
@@ -212,6 +247,7 @@ hsm_rc hsm_token_scan(struct hsm_library *lib)
     hsm_rc rc = HSM_OK;
 
     TRY(list_slots(lib, &slots, &n));
+    remembered_first(lib, slots, n);
     for (CK_ULONG i = 0; i < n && hsm_ok(rc); i++) {
         rc = look_into(lib, scan, slots[i], &failed);
     }

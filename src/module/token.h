@@ -75,7 +75,8 @@ struct hsm_token {
 
 /*
  * Looks at all slots with a token of a ready library, and brings its list of
- * tokens up to date. 1 call and one per slot.
+ * tokens up to date. 1 call and one per slot. Tokens that say the same of
+ * themselves are one, in the slot where it was, else in the first.
  */
 HSM_CHECKED hsm_rc hsm_token_scan(struct hsm_library *lib);
 /* The last scan saw a token that is not initialised; such are left out. */

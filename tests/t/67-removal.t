@@ -184,6 +184,30 @@ for my $rv ('0x32', '0xb3') {
     $app->ends_well($name);
 }
 {
+    my $name = 'two that cannot be told apart';
+    my $twins = P11::Token->make('SoftHSM');
+    $twins->add_token($twins->label);
+    my $count = P11::Count->new($twins, device => $device);
+    my $env = $count->token->conf_env(file => 'twins.cnf');
+    my $made = 'pkcs11:token=' . $twins->label . ';object=of-one';
+    spew($device, 'serial=0123456789abcdef');
+    my $maker = P11::Outage->new({ env => $env }, "$made;type=private");
+    $maker->done("$name: a key is made on one of them", "generate $made");
+    $maker->ends_well("$name, one made");
+    my $app = P11::Outage->ready({ env => $env }, "$made;type=private", $name);
+    $count->reset;
+    for my $round (1 .. 3) {
+        $app->refused("$name, $round: another token is not there",
+                      qr/no token matches/, 'again pkcs11:token=none');
+        $app->done("$name, $round: it signs", 'sign');
+    }
+    is(join(' ', map { $count->calls($_) }
+                 qw(C_Finalize C_OpenSession C_Login C_Sign)), '0 0 0 3',
+       "$name: with the session and the login of before");
+    unlink $device;
+    $app->ends_well($name);
+}
+{
     my $name = 'slots get other numbers';
     unlink $device;
     my ($env) = with_device();
