@@ -68,6 +68,15 @@ unsigned int hsm_library_generation(const struct hsm_library *lib)
     return atomic_load_explicit(&lib->generation, memory_order_acquire);
 }
 
+void hsm_library_down(struct hsm_library *lib, unsigned int generation)
+{
+    hsm_lock(&lib->lock);
+    if (hsm_library_generation(lib) == generation) {
+        atomic_store(&lib->ready_in, 0u);
+    }
+    hsm_unlock(&lib->lock);
+}
+
 void hsm_library_at_exit(void (*closing)(struct hsm_library *lib))
 {
     exit_hook = closing;
@@ -391,6 +400,7 @@ static hsm_rc introduce(struct hsm_library *lib,
 static hsm_rc start(struct hsm_library *lib,
                     const struct hsm_library_hooks *hooks)
 {
+    bool was_ready = hsm_library_is_ready(lib);
     bool ours = false;
 
     if (hsm_gate_is_inside()) {
@@ -414,7 +424,8 @@ static hsm_rc start(struct hsm_library *lib,
     prepare_exit(lib);
     TRY(introduce(lib, hooks));
     hsm_lock(&lib->lock);
-    (void)atomic_fetch_add(&lib->generation, 1u);
+    /* Somebody else's, which has been up all the time: sessions live on. */
+    (void)atomic_fetch_add(&lib->generation, ours || !was_ready ? 1u : 0u);
     atomic_store_explicit(&lib->ready_in, this_process(),
                           memory_order_release);
     hsm_unlock(&lib->lock);

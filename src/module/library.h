@@ -36,7 +36,7 @@ struct hsm_library {
     unsigned int ours_in;       /* our C_Initialize succeeded */
     unsigned int exit_in;       /* (starting) our exit handler is there */
     atomic_uint ready_in;
-    atomic_uint generation;     /* counts successful C_Initialize */
+    atomic_uint generation;     /* counts lives: what a start made void */
     bool close_at_exit;         /* setting or quirk: close idle sessions */
     struct hsm_claim starting;  /* loading, C_Initialize or recovery */
     atomic_uint users;          /* contexts; written with the lock */
@@ -98,7 +98,11 @@ bool hsm_library_is_ours(struct hsm_library *lib);
 HSM_CHECKED hsm_rc hsm_library_restart(struct hsm_library *lib,
                                        unsigned int generation,
                                        const struct hsm_library_hooks *hooks);
+/* Does not change where a module of somebody else's was up all the time. */
 unsigned int hsm_library_generation(const struct hsm_library *lib);
+/* A call of that generation said that the module is not initialised: nothing
+ * of it is left, whoever initialises the module next. */
+void hsm_library_down(struct hsm_library *lib, unsigned int generation);
 
 /* What is done with each library when the process ends; set by the pool. */
 void hsm_library_at_exit(void (*closing)(struct hsm_library *lib));

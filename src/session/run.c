@@ -114,10 +114,16 @@ static hsm_rc recover_library(const struct hsm_run *run, hsm_rc rc,
 {
     struct hsm_library *lib = run->tok->lib;
 
+    if (rc.rv == CKR_CRYPTOKI_NOT_INITIALIZED) {
+        hsm_library_down(lib, generation);
+    }
     if (rc.rv == CKR_CRYPTOKI_NOT_INITIALIZED
         || rc.rv == CKR_USER_PIN_NOT_INITIALIZED
         || rc.rv == CKR_GENERAL_ERROR || lib->gate.guard_sigpipe) {
-        return hsm_context_restart(run->ctx, lib, generation);
+        TRY(hsm_context_restart(run->ctx, lib, generation));
+        /* In another life of the module the pool confirms it. */
+        return hsm_library_generation(lib) != generation ? HSM_OK
+                                                         : confirm(run);
     }
     return confirm(run);
 }

@@ -218,6 +218,9 @@ static hsm_rc ask(struct hsm_context *ctx, struct hsm_library *lib,
         rc = look(lib, uri, out, m, &scanned);
     }
     if (was_ready && is_lost(lib, scanned)) {
+        if (scanned.rv == CKR_CRYPTOKI_NOT_INITIALIZED) {
+            hsm_library_down(lib, generation);
+        }
         rc = hsm_context_restart(ctx, lib, generation);
         generation = hsm_library_generation(lib);
         if (hsm_ok(rc)) {

@@ -35,6 +35,7 @@ struct core_setup {
     unsigned int wait_ms;       /* 0: 10 s */
     bool final_try;
     bool close_at_exit;
+    bool remote;                /* the module is, whatever it says */
     enum hsm_tristate cache_keys;
 };
 
@@ -76,6 +77,7 @@ static inline struct hsm_context *core_open(const struct core_setup *how)
     s.final_try = as->final_try;
     s.cache_keys = as->cache_keys;
     s.close_at_exit = as->close_at_exit ? HSM_YES : HSM_AUTO;
+    s.remote = as->remote ? HSM_YES : HSM_AUTO;
     rc = hsm_context_new(&s, NULL, &ctx);
     if (!hsm_ok(rc)) {
         abort();

@@ -112,6 +112,7 @@ program($token, 'core_pool_test', latency_us => 300);
 program($token, 'core_login_test', latency_us => 300);
 program($token, 'core_exchange_test');
 program($token, 'core_copy_test');
+program($token, 'core_restart_test', device => scratch() . '/device');
 SKIP: {
     if (sanitizer() eq 'thread') {
         my $why = 'the thread sanitizer sees no fork while threads run';
