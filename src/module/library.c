@@ -18,6 +18,8 @@
 
 /* How long C_Finalize waits for calls in flight. */
 #define FINALIZE_DEADLINE_MS 1000u
+/* So long after its first C_Initialize a module counts as fresh. */
+#define FRESH_MS 10000u
 /* How long the process waits for each call when it ends. */
 #define EXIT_CALL_MS 1000u
 
@@ -66,6 +68,16 @@ bool hsm_library_is_ours(struct hsm_library *lib)
 unsigned int hsm_library_generation(const struct hsm_library *lib)
 {
     return atomic_load_explicit(&lib->generation, memory_order_acquire);
+}
+
+bool hsm_library_is_fresh(struct hsm_library *lib, uint64_t at)
+{
+    bool fresh;
+
+    hsm_lock(&lib->lock);
+    fresh = lib->begun_in != this_process() || at < lib->fresh_until;
+    hsm_unlock(&lib->lock);
+    return fresh;
 }
 
 void hsm_library_down(struct hsm_library *lib, unsigned int generation)
@@ -263,6 +275,7 @@ void hsm_library_release(struct hsm_library *lib)
         && hsm_claim_take(&lib->starting);
     if (claimed) {
         atomic_store(&lib->ready_in, 0u);
+        lib->begun_in = 0;
     }
     hsm_unlock(&lib->lock);
     if (last) {
@@ -396,6 +409,16 @@ static hsm_rc introduce(struct hsm_library *lib,
     return HSM_OK;
 }
 
+/* Our C_Initialize did something. Locked. */
+static void note_ours(struct hsm_library *lib)
+{
+    lib->ours_in = this_process();
+    if (lib->begun_in != this_process()) {
+        lib->begun_in = this_process();
+        lib->fresh_until = hsm_deadline(FRESH_MS);
+    }
+}
+
 /* Loads and initialises. The caller holds the claim. */
 static hsm_rc start(struct hsm_library *lib,
                     const struct hsm_library_hooks *hooks)
@@ -419,7 +442,9 @@ static hsm_rc start(struct hsm_library *lib,
     }
     TRY(initialize(lib, &ours));
     hsm_lock(&lib->lock);
-    lib->ours_in = ours ? this_process() : lib->ours_in;
+    if (ours) {
+        note_ours(lib);
+    }
     hsm_unlock(&lib->lock);
     prepare_exit(lib);
     TRY(introduce(lib, hooks));

@@ -34,6 +34,8 @@ struct hsm_library {
     /* "In which process": fork epoch + 1; 0: in none. */
     unsigned int loaded_in;
     unsigned int ours_in;       /* our C_Initialize succeeded */
+    unsigned int begun_in;      /* our first C_Initialize for these users */
+    hsm_deadline_ms fresh_until;            /* that was not long ago */
     unsigned int exit_in;       /* (starting) our exit handler is there */
     atomic_uint ready_in;
     atomic_uint generation;     /* counts lives: what a start made void */
@@ -100,6 +102,10 @@ HSM_CHECKED hsm_rc hsm_library_restart(struct hsm_library *lib,
                                        const struct hsm_library_hooks *hooks);
 /* Does not change where a module of somebody else's was up all the time. */
 unsigned int hsm_library_generation(const struct hsm_library *lib);
+/* At that time (hsm_now_ms()) our first C_Initialize in this process was not
+ * long ago, or still to come: what the module does not show it may have missed
+ * then, and hardly anybody else can have begun to use it. */
+bool hsm_library_is_fresh(struct hsm_library *lib, uint64_t at);
 /* A call of that generation said that the module is not initialised: nothing
  * of it is left, whoever initialises the module next. */
 void hsm_library_down(struct hsm_library *lib, unsigned int generation);

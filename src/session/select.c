@@ -14,6 +14,9 @@
 #define START_ATTEMPTS_SEEN 7
 /* Hardly where all of them were in vain, for a time. */
 #define START_ATTEMPTS_MISSED 4
+/* Once where it could have been seen for long: other parts of the program may
+ * use the module. */
+#define START_ATTEMPTS_LATE 2
 #define MISSED_MS 10000u
 
 /* A failing search's words: what went wrong, and what there is. */
@@ -24,6 +27,7 @@ struct misses {
     size_t n_failed;
     unsigned int starts;        /* of these modules, when they were asked */
     bool blank;                 /* a token is there that is not initialised */
+    uint64_t began;             /* this search */
 };
 
 /* Not the module's failure but the process's: any module has it. */
@@ -291,28 +295,60 @@ static size_t ask_all(struct hsm_context *ctx, const struct modules *all,
     return n_used;
 }
 
+/* It has been there: a start of before has left it out. */
+static bool was_seen(struct hsm_library *lib, const struct hsm_uri *uri)
+{
+    struct hsm_token *tok = hsm_token_first(lib);
+    CK_TOKEN_INFO info;
+
+    for (; tok != NULL; tok = hsm_token_next(tok)) {
+        hsm_token_info(tok, &info);
+        if (hsm_uri_matches_token(uri, &info)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What is not there is not there by mistake: of the URI, as a rule. A remote
+ * module that shows nothing has nobody whom another start would harm. */
+static bool is_late(struct hsm_library *lib, const struct hsm_uri *uri,
+                    const struct misses *m)
+{
+    return !lib->gate.guard_sigpipe && !hsm_library_is_fresh(lib, m->began)
+        && !was_seen(lib, uri);
+}
+
 /* A library is asked so often. */
-static bool may_ask_again(struct hsm_library *lib, const struct misses *m,
-                          unsigned int n)
+static bool may_ask_again(struct hsm_library *lib, const struct hsm_uri *uri,
+                          const struct misses *m, unsigned int n)
 {
     unsigned int most = m->seen.len > 0 ? START_ATTEMPTS_SEEN : START_ATTEMPTS;
+    bool late = is_late(lib, uri, m);
 
     hsm_lock(&lib->lock);
     if (hsm_now_ms() < lib->missed_until) {
-        most = START_ATTEMPTS_MISSED;
+        most = late ? 0 : START_ATTEMPTS_MISSED;
+    } else if (late) {
+        most = START_ATTEMPTS_LATE;
     }
     hsm_unlock(&lib->lock);
     return n < most;
 }
 
-/* All attempts were in vain: the next searches are short. */
-static void note_missed(const struct modules *all, const struct hsm_uri *uri)
+/* n attempts were in vain: the next searches are short. */
+static void note_missed(const struct modules *all, const struct hsm_uri *uri,
+                        const struct misses *m, unsigned int n)
 {
     for (size_t i = 0; i < all->n; i++) {
-        if (may_use(all->libs[i], uri)) {
-            hsm_lock(&all->libs[i]->lock);
-            all->libs[i]->missed_until = hsm_deadline(MISSED_MS);
-            hsm_unlock(&all->libs[i]->lock);
+        struct hsm_library *lib = all->libs[i];
+
+        if (may_use(lib, uri)
+            && (n >= START_ATTEMPTS_SEEN
+                || (n >= START_ATTEMPTS_LATE && is_late(lib, uri, m)))) {
+            hsm_lock(&lib->lock);
+            lib->missed_until = hsm_deadline(MISSED_MS);
+            hsm_unlock(&lib->lock);
         }
     }
 }
@@ -335,7 +371,7 @@ static bool start_anew(struct hsm_context *ctx, const struct modules *all,
         if (!may_use(lib, uri)) {
             continue;
         }
-        if (hsm_pool_may_restart(lib) && may_ask_again(lib, m, n)) {
+        if (hsm_pool_may_restart(lib) && may_ask_again(lib, uri, m, n)) {
             unsigned int generation = hsm_library_generation(lib);
 
             hsm_pause_apart(n);
@@ -411,7 +447,9 @@ static hsm_rc no_library(const struct modules *all, const struct hsm_uri *uri)
 hsm_rc hsm_select_tokens(struct hsm_context *ctx, const struct hsm_uri *uri,
                          struct hsm_tokens *out)
 {
-    struct misses m = { .failed = HSM_BUF_INIT, .seen = HSM_BUF_INIT };
+    struct misses m = {
+        .failed = HSM_BUF_INIT, .seen = HSM_BUF_INIT, .began = hsm_now_ms(),
+    };
     struct modules all = { .libs = NULL };
     unsigned int n;
     size_t n_used;
@@ -428,9 +466,7 @@ hsm_rc hsm_select_tokens(struct hsm_context *ctx, const struct hsm_uri *uri,
         n_used = ask_all(ctx, &all, uri, out, &m);
     }
     if (out->n == 0) {
-        if (n >= START_ATTEMPTS_SEEN) {
-            note_missed(&all, uri);
-        }
+        note_missed(&all, uri, &m, n);
         rc = no_library(&all, uri);
         if (hsm_ok(rc)) {
             rc = nothing_found(&m, uri, n_used);

@@ -6,6 +6,9 @@
 #include "tests/c/bare_token.h"
 #include "tests/c/core.h"
 
+/* library.c's: so long after the first start one is missed by a mistake. */
+#define FRESH_MS 10000
+#define NO_TOKEN_URI "pkcs11:token=none;id=%01;type=private"
 #define FAILURES 4
 
 /* ---- of somebody else ---- */
@@ -72,6 +75,82 @@ static bool change_owner(void *arg)
     return good;
 }
 
+/* ---- a token that is not there ---- */
+
+static long long starts_since(const struct calls *before)
+{
+    struct calls c;
+
+    core_count_end(before, &c);
+    return calls_of(&c, "C_Finalize");
+}
+
+/* How often the module is started anew for a token that nobody has. */
+static long long starts_for_nothing(struct hsm_context *ctx)
+{
+    struct hsm_key *key = NULL;
+    struct calls before;
+    hsm_rc rc;
+
+    core_count_begin(&before);
+    rc = core_load(ctx, NO_TOKEN_URI, &key);
+    if (rc.rv != HSM_E_NO_TOKEN) {
+        core_say(rc);
+        return -1;
+    }
+    return starts_since(&before);
+}
+
+/* From now on no token is shown before so many more starts than there were
+ * in this process. */
+static void miss(const struct calls *born, unsigned int more)
+{
+    struct calls all;
+    FILE *out = fopen(getenv("COUNT_DEVICE"), "w");
+
+    core_count_end(born, &all);
+    if (out == NULL) {
+        perror("COUNT_DEVICE");
+        exit(99);
+    }
+    fprintf(out, "starts=%lld\n", calls_of(&all, "C_Initialize") + more);
+    fclose(out);
+}
+
+/* The key's token was there, and a start has left it out. */
+static bool is_found_again(struct hsm_context *ctx, const struct calls *born)
+{
+    struct hsm_library **libs = NULL;
+    struct hsm_key *key = NULL;
+    size_t n = 0;
+
+    miss(born, 4);
+    if (!hsm_ok(hsm_context_libraries(ctx, &libs, &n)) || n != 1
+        || !hsm_ok(hsm_context_restart(ctx, libs[0],
+                                       hsm_library_generation(libs[0])))) {
+        return false;
+    }
+    key = core_key(ctx, RSA_URI);
+    hsm_key_put(key);
+    return key != NULL;
+}
+
+static void test_not_there(void)
+{
+    struct hsm_context *ctx = core_open(NULL);
+    struct calls born;
+    long long first;
+
+    core_count_begin(&born);
+    first = starts_for_nothing(ctx);
+    ok(first > 2, "a fresh module may have missed it: %lld starts", first);
+    hsm_pause_ms(FRESH_MS + 500);
+    is_int(starts_for_nothing(ctx), 1, "later it is started once");
+    is_int(starts_for_nothing(ctx), 0, "and not again for the next one");
+    ok(is_found_again(ctx, &born), "one that was there is sought as before");
+    hsm_context_put(ctx);
+}
+
 int main(void)
 {
     if (!core_is_here()) {
@@ -79,5 +158,6 @@ int main(void)
     }
     test_not_ours();
     ok(core_in_child(change_owner, NULL), "its owner ends it, and begins anew");
+    test_not_there();
     return tap_done();
 }
