@@ -19,6 +19,7 @@ struct hsm_context {
     struct hsm_claim searching;         /* (lock) looking for the modules */
     bool known;                         /* (lock) libs is complete */
     bool closed;                        /* (lock) */
+    bool released;                      /* (lock) and so are libs */
     struct hsm_library *libs[LIBRARIES_MAX];
     const struct hsm_module_settings *from[LIBRARIES_MAX];
     size_t n_libs;
@@ -92,17 +93,27 @@ void hsm_context_put(struct hsm_context *ctx)
     free(ctx);
 }
 
-void hsm_context_close(struct hsm_context *ctx)
+/* Once it is closed; while a thread looks for the modules that thread does it,
+ * when it has found them. */
+static void release_libraries(struct hsm_context *ctx)
 {
-    bool was_closed;
+    bool due;
 
     hsm_lock(&ctx->lock);
-    was_closed = ctx->closed;
-    ctx->closed = true;
+    due = ctx->closed && !ctx->released && !hsm_claim_is_held(&ctx->searching);
+    ctx->released = ctx->released || due;
     hsm_unlock(&ctx->lock);
-    for (size_t i = 0; !was_closed && i < ctx->n_libs; i++) {
+    for (size_t i = 0; due && i < ctx->n_libs; i++) {
         hsm_library_release(ctx->libs[i]);
     }
+}
+
+void hsm_context_close(struct hsm_context *ctx)
+{
+    hsm_lock(&ctx->lock);
+    ctx->closed = true;
+    hsm_unlock(&ctx->lock);
+    release_libraries(ctx);
 }
 
 const struct hsm_settings *hsm_context_settings(const struct hsm_context *ctx)
@@ -184,6 +195,12 @@ static hsm_rc find_modules(struct hsm_context *ctx)
     return HSM_OK;
 }
 
+static hsm_rc was_unloaded(void)
+{
+    return hsm_fail(HSM_E_DEAD, "hsm_context_ready",
+                    "the provider was unloaded");
+}
+
 /* True: this thread must find the modules. False with HSM_OK: they are known.*/
 static hsm_rc claim_search(struct hsm_context *ctx, bool *claimed)
 {
@@ -200,7 +217,7 @@ static hsm_rc claim_search(struct hsm_context *ctx, bool *claimed)
     closed = ctx->closed;
     hsm_unlock(&ctx->lock);
     if (closed) {
-        return hsm_fail(HSM_E_DEAD, __func__, "the provider was unloaded");
+        return was_unloaded();
     }
     if (!in_time) {
         return hsm_fail(HSM_E_TIMEOUT, __func__,
@@ -218,11 +235,16 @@ hsm_rc hsm_context_libraries(struct hsm_context *ctx,
 
     TRY(claim_search(ctx, &claimed));
     if (claimed) {
+        bool closed;
+
         rc = find_modules(ctx);
         hsm_lock(&ctx->lock);
         ctx->known = hsm_ok(rc);
+        closed = ctx->closed;
         hsm_unlock(&ctx->lock);
         hsm_claim_drop(&ctx->searching, &ctx->lock);
+        release_libraries(ctx);
+        rc = hsm_ok(rc) && closed ? was_unloaded() : rc;
     }
     if (hsm_ok(rc)) {
         *libs = ctx->libs;
@@ -291,8 +313,7 @@ static hsm_rc check_open(struct hsm_context *ctx)
     hsm_lock(&ctx->lock);
     closed = ctx->closed;
     hsm_unlock(&ctx->lock);
-    return closed ? hsm_fail(HSM_E_DEAD, "hsm_context_ready",
-                             "the provider was unloaded") : HSM_OK;
+    return closed ? was_unloaded() : HSM_OK;
 }
 
 hsm_rc hsm_context_ready(struct hsm_context *ctx, struct hsm_library *lib)
