@@ -69,8 +69,9 @@ void hsm_gate_setup(void);
  * The first of them to run does the work. */
 void hsm_gate_setup_exit(void (*closing)(void));
 
-/* Called around every call into a module, in the thread that makes it; set
- * once, before the first. They must not fail, nor call a module. */
+/* Called around every call into a module, in the thread that has to make it,
+ * also where a worker makes it for that thread (timed.h); set once, before the
+ * first. They must not fail, nor call a module. */
 void hsm_gate_around(void (*before)(void), void (*after)(void));
 
 bool hsm_gate_is_inside(void);

@@ -71,7 +71,8 @@ HSM_CHECKED hsm_rc hsm_context_new(struct hsm_settings *s,
 struct hsm_context *hsm_context_get(struct hsm_context *ctx);
 void hsm_context_put(struct hsm_context *ctx);
 /* The user is gone: releases the libraries (finalising where it is the last
- * one) though keys may still hold the context. They work no more. */
+ * one) though keys may still hold the context. They work only while another
+ * context keeps their module up. */
 void hsm_context_close(struct hsm_context *ctx);
 
 const struct hsm_settings *hsm_context_settings(const struct hsm_context *ctx);

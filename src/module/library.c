@@ -317,7 +317,7 @@ static hsm_rc load(struct hsm_library *lib, unsigned int call_timeout_ms)
     }
     dl = dlopen(lib->path, RTLD_NOW | RTLD_LOCAL);
     why = dl == NULL ? dlerror() : NULL;
-    rc = dl != NULL ? hsm_loading_functions(dl, &lib->f, &lib->f3) : HSM_OK;
+    rc = dl != NULL ? hsm_loading_functions(dl, &lib->f) : HSM_OK;
     TRY(hsm_gate_leave(&frame, CKR_OK));
     if (dl == NULL) {
         return load_failed(lib, why);

@@ -3,9 +3,11 @@
  * A loaded PKCS#11 module, and the process-wide registry of them.
  *
  * One file is one library, however many contexts use it: C_Initialize belongs
- * to the process. Libraries and their tokens are never freed, so pointers to
- * them stay good; a library that nobody uses any more is finalised and can be
- * used again. Nothing here loads or calls a module before hsm_library_ready().
+ * to the process. (A bare name, which dlopen seeks, is another one than a path
+ * to the same file: the second of them finds the module initialised.)
+ * Libraries and their tokens are never freed, so pointers to them stay good; a
+ * library that nobody uses any more is finalised and can be used again. Nothing
+ * here loads or calls a module before hsm_library_ready().
  */
 #ifndef HSM_MODULE_LIBRARY_H
 #define HSM_MODULE_LIBRARY_H
@@ -25,7 +27,6 @@ struct hsm_library {
     char *init_args;            /* CK_C_INITIALIZE_ARGS.pReserved, or NULL */
     CK_FUNCTION_LIST *f;        /* NULL until loaded; timed or its own */
     CK_FUNCTION_LIST timed;     /* see base/timed.h */
-    const struct hsm_functions_3_0 *f3;     /* NULL below version 3 */
     CK_INFO info;               /* valid when ready */
     struct hsm_gate_use gate;
     struct hsm_gate_turn turn;  /* used where a quirk row asks for it */

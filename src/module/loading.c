@@ -44,8 +44,7 @@ static struct hsm_functions_3_0 *list_of_3(hsm_get_interface_list_fn get)
     return NULL;
 }
 
-hsm_rc hsm_loading_functions(void *dl, CK_FUNCTION_LIST **f,
-                             const struct hsm_functions_3_0 **f3)
+hsm_rc hsm_loading_functions(void *dl, CK_FUNCTION_LIST **f)
 {
     union symbol s = { .p = dlsym(dl, "C_GetInterfaceList") };
     struct hsm_functions_3_0 *three =
@@ -54,7 +53,6 @@ hsm_rc hsm_loading_functions(void *dl, CK_FUNCTION_LIST **f,
     CK_RV rv;
 
     if (three != NULL) {
-        *f3 = three;
         *f = &three->base;
         return HSM_OK;
     }
@@ -67,7 +65,6 @@ hsm_rc hsm_loading_functions(void *dl, CK_FUNCTION_LIST **f,
         return hsm_fail_rv(rv != CKR_OK ? rv : CKR_GENERAL_ERROR,
                            "C_GetFunctionList");
     }
-    *f3 = NULL;
     *f = list;
     return HSM_OK;
 }

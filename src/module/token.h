@@ -45,7 +45,6 @@ struct hsm_pool {
 /* session/login.c owns it. (lock) */
 struct hsm_login {
     bool logged_in;             /* in this epoch */
-    bool by_pinpad;
     struct hsm_claim claim;     /* a login is under way */
     struct hsm_secret *pin;     /* the one that was accepted, or NULL */
     unsigned int pin_life;      /* the library's lives when it was kept */

@@ -3,8 +3,8 @@
  * A session on a token, owned by one thread at a time, and the pool that
  * sessions come from.
  *
- * A session with an operation that did not end is "dirty": the pool cancels
- * or closes it and never hands it out again as it is.
+ * A session with an operation that did not end is "dirty": the pool never hands
+ * it out again. It closes it, or lets it stand while objects live in it.
  */
 #ifndef HSM_SESSION_SESSION_H
 #define HSM_SESSION_SESSION_H
