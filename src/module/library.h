@@ -44,6 +44,7 @@ struct hsm_library {
     struct hsm_claim starting;  /* loading, C_Initialize or recovery */
     atomic_uint users;          /* contexts; written with the lock */
     atomic_uint lives;          /* likewise: how often they became the first */
+    hsm_deadline_ms next_restart;           /* not before, while it answers */
     unsigned int scans;         /* of the slots, begun so far */
     unsigned int blanks;        /* tokens that it saw, not initialised */
     hsm_rc slot_failure;        /* of a slot, in the scan that ended last */

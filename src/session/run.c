@@ -11,7 +11,8 @@
 #define TRIES_FOR_TOKEN 12u
 /* When a race of logins is no explanation any more. */
 #define TRIES_BEFORE_RESTART 3u
-/* Between two starts of a module for a key that is missing. */
+/* Between two starts of a module for a key that is missing, or of one that does
+ * answer. */
 #define RESTART_PAUSE_MS 1000u
 
 /* What an attempt was made with, and how far it came. */
@@ -109,6 +110,35 @@ static hsm_rc confirm(const struct hsm_run *run)
     return hsm_token_confirm(run->tok);
 }
 
+/*
+ * One operation may fail for a device's own reasons, always, while others go
+ * on. Where the token answers, its connection is there: a start, which ends all
+ * of them, is tried once in a while, for some answer what they know by heart.
+ */
+static bool is_spared(const struct hsm_run *run, hsm_rc rc)
+{
+    struct hsm_library *lib = run->tok->lib;
+    bool early;
+
+    /* Of the others it is known what is lost. */
+    if (hsm_class_of(rc) != HSM_CLASS_STALE_LIBRARY
+        || rc.rv == CKR_CRYPTOKI_NOT_INITIALIZED
+        || !lib->gate.guard_sigpipe) {
+        return false;
+    }
+    hsm_lock(&lib->lock);
+    early = hsm_now_ms() < lib->next_restart;
+    hsm_unlock(&lib->lock);
+    if (early && hsm_library_is_ready(lib)
+        && hsm_ok(hsm_token_refresh(run->tok))) {
+        return true;
+    }
+    hsm_lock(&lib->lock);
+    lib->next_restart = hsm_deadline(RESTART_PAUSE_MS);
+    hsm_unlock(&lib->lock);
+    return false;
+}
+
 static hsm_rc recover_library(const struct hsm_run *run, hsm_rc rc,
                               unsigned int generation)
 {
@@ -116,6 +146,9 @@ static hsm_rc recover_library(const struct hsm_run *run, hsm_rc rc,
 
     if (rc.rv == CKR_CRYPTOKI_NOT_INITIALIZED) {
         hsm_library_down(lib, generation);
+    }
+    if (is_spared(run, rc)) {
+        return HSM_OK;
     }
     if (rc.rv == CKR_CRYPTOKI_NOT_INITIALIZED
         || rc.rv == CKR_USER_PIN_NOT_INITIALIZED
