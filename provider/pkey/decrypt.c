@@ -12,6 +12,7 @@
 #include "provider/err.h"
 #include "provider/pkey/ct.h"
 #include "provider/pkey/pkey_table.h"
+#include "provider/pkey/proof.h"
 #include "provider/pkey/reject.h"
 #include "provider/pkey/rsapad.h"
 #include "provider/pkey/rsaunpad.h"
@@ -21,6 +22,8 @@
 
 /* Longer than any name of a digest that libcrypto tells. */
 #define NAME_SIZE 64
+/* Of a decryption with a key that the token does not stop losing. */
+#define TRIES 3u
 
 /* libcrypto's numbers of paddings. */
 static const struct {
@@ -293,8 +296,12 @@ static int by_raw_rsa(struct work *w, const struct hsm_mech *mech, hsm_rc *rc)
 {
     hsm_auto(hsm_buf) em = HSM_BUF_INIT;
     size_t n = w->p->key_bytes, fill = 0;
+    struct prov_proof proof;
 
-    *rc = hsm_buf_reserve(&em, n);
+    *rc = prov_proof_begin(w->d->key, &proof);
+    if (hsm_ok(*rc)) {
+        *rc = hsm_buf_reserve(&em, n);
+    }
     if (hsm_ok(*rc)) {
         *rc = hsm_op_once(w->d->key->token, HSM_OP_DECRYPT, mech, w->in, em.p,
                           &n);
@@ -307,7 +314,46 @@ static int by_raw_rsa(struct work *w, const struct hsm_mech *mech, hsm_rc *rc)
     memmove(em.p + fill, em.p, n);
     memset(em.p, 0, fill);
     em.len = w->p->key_bytes;
-    return give_unpadded(w, &em);
+    if (prov_proof_is_due(&proof)) {
+        *rc = prov_proof_end(&proof, prov_proof_is_root(w->d->key,
+                                         hsm_buf_bytes(&em), w->in));
+    }
+    return hsm_ok(*rc) && give_unpadded(w, &em);
+}
+
+/* That padding is good does not prove a key, but OAEP's does: what may be
+ * another key decrypts something of ours first. Where it was found anew in
+ * between, once more. *n: the room, then what was written. */
+static hsm_rc decrypt_unpadded(const struct work *w,
+                               const struct hsm_mech *mech,
+                               unsigned char *out, size_t *n)
+{
+    bool is_oaep = w->p->scheme == PROV_DEC_OAEP;
+    const struct prov_key *key = w->d->key;
+    size_t room = *n;
+    unsigned int i = 0;
+
+    for (i = 0; i < TRIES; i++) {
+        struct prov_proof proof;
+        hsm_rc rc = HSM_OK;
+
+        TRY(prov_proof_begin(key, &proof));
+        if (!is_oaep) {
+            TRY(prov_proof_by_pkcs1(&proof, mech));
+            TRY(prov_proof_begin(key, &proof));
+        }
+        *n = room;
+        rc = hsm_op_once(key->token, HSM_OP_DECRYPT, mech, w->in, out, n);
+        if (!prov_proof_is_due(&proof)
+            || (!hsm_ok(rc) && !prov_dec_is_bad_padding(rc.rv))) {
+            return rc;
+        }
+        if (is_oaep) {
+            return hsm_ok(rc) ? prov_proof_end(&proof, true) : rc;
+        }
+        OPENSSL_cleanse(out, room);
+    }
+    return hsm_key_other(key->token);
 }
 
 /* The token has said whether padding is good, by its result and by the time
@@ -323,8 +369,7 @@ static int by_token(struct work *w, const struct hsm_mech *mech, hsm_rc *rc)
         return 0;
     }
     memset(message.p, 0, n);
-    *rc = hsm_op_once(w->d->key->token, HSM_OP_DECRYPT, mech, w->in, message.p,
-                      &n);
+    *rc = decrypt_unpadded(w, mech, message.p, &n);
     if (w->p->scheme != PROV_DEC_OAEP) {
         u.max -= PROV_RSAPAD_PKCS1_LEAST;
     }

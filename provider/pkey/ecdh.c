@@ -3,12 +3,17 @@
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/proverr.h>
 
 #include "provider/err.h"
+#include "provider/pkey/proof.h"
 #include "provider/keymgmt/softkey.h"
 #include "src/crypto/derive.h"
+
+/* Of an agreement with a key that the token does not stop losing. */
+#define TRIES 3u
 
 int prov_ecdh_may(const struct prov_key *key)
 {
@@ -52,6 +57,27 @@ bool prov_ecdh_point(const EVP_PKEY *key, size_t half, unsigned char *point)
     return ok;
 }
 
+/* A secret does not prove whose it is: what may be another key has to agree
+ * with one of ours first. Where it was found anew in between, once more. */
+static hsm_rc derive(const struct prov_key *key, struct hsm_bytes point,
+                     unsigned char *secret, size_t *n)
+{
+    struct prov_proof proof;
+    unsigned int i = 0;
+
+    for (i = 0; i < TRIES; i++) {
+        TRY(prov_proof_begin(key, &proof));
+        TRY(prov_proof_by_ecdh(&proof));
+        TRY(prov_proof_begin(key, &proof));
+        TRY(hsm_derive_ecdh(key->token, false, point, secret, n));
+        if (!prov_proof_is_due(&proof)) {
+            return HSM_OK;
+        }
+    }
+    OPENSSL_cleanse(secret, *n);
+    return hsm_key_other(key->token);
+}
+
 int prov_ecdh_on_token(const struct prov_key *key, const unsigned char *point,
                        unsigned char *secret)
 {
@@ -59,8 +85,7 @@ int prov_ecdh_on_token(const struct prov_key *key, const unsigned char *point,
     struct hsm_bytes at = hsm_bytes_of(point, PROV_ECDH_POINT(size));
 
     if (size == 0
-        || !prov_result(key->ctx, hsm_derive_ecdh(key->token, false, at,
-                                                  secret, &n))) {
+        || !prov_result(key->ctx, derive(key, at, secret, &n))) {
         return 0;
     }
     if (n != size) {

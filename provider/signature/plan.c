@@ -111,6 +111,7 @@ static int plan_rsa(const struct prov_sig *s, struct prov_sig_plan *p)
     }
     p->md_bytes = p->md != NULL ? p->md->bytes : 0;
     p->key_bytes = prov_sig_token_size(s);
+    p->padding = pad;
     switch (pad) {
     case RSA_PKCS1_PADDING:
         p->scheme = PROV_SCHEME_PKCS1;
@@ -307,4 +308,50 @@ int prov_sig_plan_input(const struct prov_sig *s, const struct prov_sig_plan *p,
     }
     *in = hsm_buf_bytes(made);
     return ok;
+}
+
+/* The parameters of a verification by this plan: ECDSA has none, of a digest it
+ * takes what fits the order. */
+static void verify_params(struct prov_sig_plan *p, int *salt,
+                          OSSL_PARAM params[5])
+{
+    size_t n = 0;
+
+    *salt = (int)p->salt_bytes;
+    if (p->scheme != PROV_SCHEME_ECDSA) {
+        params[n++] = OSSL_PARAM_construct_int(OSSL_SIGNATURE_PARAM_PAD_MODE,
+                                               &p->padding);
+    }
+    if (p->scheme != PROV_SCHEME_ECDSA && p->md != NULL) {
+        params[n++] = OSSL_PARAM_construct_utf8_string(
+            OSSL_SIGNATURE_PARAM_DIGEST, p->md_name, 0);
+    }
+    if (p->scheme == PROV_SCHEME_PSS) {
+        params[n++] = OSSL_PARAM_construct_utf8_string(
+            OSSL_SIGNATURE_PARAM_MGF1_DIGEST, p->mgf1_name, 0);
+        params[n++] = OSSL_PARAM_construct_int(
+            OSSL_SIGNATURE_PARAM_PSS_SALTLEN, salt);
+    }
+    params[n] = OSSL_PARAM_construct_end();
+}
+
+bool prov_sig_plan_proves(const struct prov_sig *s,
+                          const struct prov_sig_plan *plan,
+                          struct hsm_bytes tbs, struct hsm_bytes sig)
+{
+    struct prov_sig_plan p = *plan;
+    OSSL_PARAM params[5];
+    EVP_PKEY_CTX *pctx = NULL;
+    bool good = false;
+    int salt = 0;
+
+    verify_params(&p, &salt, params);
+    ERR_set_mark();
+    pctx = prov_soft_new(s->prov, s->key->soft, EVP_PKEY_verify_init_ex,
+                         params);
+    good = pctx != NULL
+           && EVP_PKEY_verify(pctx, sig.p, sig.len, tbs.p, tbs.len) > 0;
+    EVP_PKEY_CTX_free(pctx);
+    ERR_pop_to_mark();
+    return good;
 }

@@ -17,6 +17,7 @@
 /* What the shadow's parameters come to. */
 struct prov_sig_plan {
     enum prov_sig_scheme scheme;
+    int padding;                /* of RSA, libcrypto's number */
     const struct hsm_hash *md;  /* NULL: no digest was set */
     const struct hsm_hash *mgf1;            /* NULL: one without a row */
     char md_name[PROV_SIG_NAME_SIZE];
@@ -38,5 +39,9 @@ int prov_sig_plan_input(const struct prov_sig *s,
                         const struct prov_sig_plan *p,
                         enum prov_sig_input kind, struct hsm_bytes *in,
                         struct hsm_buf *made);
+/* sig is one of tbs by the key whose public half is here. Raises nothing. */
+bool prov_sig_plan_proves(const struct prov_sig *s,
+                          const struct prov_sig_plan *p, struct hsm_bytes tbs,
+                          struct hsm_bytes sig);
 
 #endif

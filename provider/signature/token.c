@@ -7,6 +7,7 @@
 #include <openssl/proverr.h>
 
 #include "provider/err.h"
+#include "provider/pkey/proof.h"
 #include "provider/pkey/rsapad.h"
 #include "provider/signature/plan.h"
 #include "provider/signature/sig_table.h"
@@ -279,6 +280,21 @@ int prov_sig_token_decide(const struct prov_sig *s,
     return 1;
 }
 
+/* Every signature goes through here. */
+static int sign(const struct prov_sig *s, const struct prov_sig_plan *p,
+                struct hsm_bytes tbs, struct hsm_buf *out)
+{
+    struct prov_proof proof;
+
+    if (!prov_result(s->prov, prov_proof_begin(s->key, &proof))
+        || !try_ways(s, p, tbs, out)) {
+        return 0;
+    }
+    return !prov_proof_is_due(&proof)
+           || prov_result(s->prov, prov_proof_end(&proof,
+                  prov_sig_plan_proves(s, p, tbs, hsm_buf_bytes(out))));
+}
+
 int prov_sig_on_token(const struct prov_sig *s, struct hsm_bytes tbs,
                       unsigned char *sig, size_t *sig_len)
 {
@@ -286,7 +302,7 @@ int prov_sig_on_token(const struct prov_sig *s, struct hsm_bytes tbs,
     struct prov_sig_plan p;
 
     if (!prov_sig_plan_make(s, &p) || !prov_sig_plan_check(s, &p, tbs)
-        || !try_ways(s, &p, tbs, &out)) {
+        || !sign(s, &p, tbs, &out)) {
         return 0;
     }
     if (out.p == NULL || out.len > *sig_len) {

@@ -43,7 +43,8 @@ bool hsm_key_copy_look(struct hsm_key *k, const struct hsm_session *s,
     return stands;
 }
 
-/* The right to make a copy, where there is to be one. */
+/* The right to make a copy, where there is to be one: of what may be another
+ * key there is none, since nobody asks what a copy is of. */
 static bool claim(struct hsm_key *k, const struct hsm_session *s)
 {
     enum hsm_tristate setting = hsm_context_settings(k->ctx)->cache_keys;
@@ -54,7 +55,7 @@ static bool claim(struct hsm_key *k, const struct hsm_session *s)
         return false;
     }
     hsm_lock(&k->lock);
-    claimed = k->copyable && !k->copy.useless
+    claimed = k->copyable && !k->copy.useless && !k->unsure
         && k->copy.refused_in != s->epoch && hsm_claim_take(&k->copy.making);
     hsm_unlock(&k->lock);
     return claimed;

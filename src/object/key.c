@@ -145,6 +145,7 @@ hsm_rc hsm_key_from_object(const struct hsm_key_origin *from,
 {
     hsm_autop(hsm_key) k = new_key(from->ctx, from->uri);
     const struct hsm_attrs *as = from->attrs;
+    CK_ULONG ckk = 0;
 
     if (k == NULL) {
         return hsm_fail_rv(CKR_HOST_MEMORY, __func__);
@@ -161,8 +162,12 @@ hsm_rc hsm_key_from_object(const struct hsm_key_origin *from,
     k->copyable = !k->usage.always_authenticate
         && hsm_attrs_get_bool(as, CKA_TOKEN, false)
         && hsm_attrs_get_bool(as, CKA_COPYABLE, true);
+    if (hsm_attrs_get_ulong(as, CKA_KEY_TYPE, &ckk)) {
+        k->kt = hsm_keytype_of(ckk);
+    }
     k->tok = from->tok;
     k->h = from->h;
+    k->found = 1;
     k->epoch = from->epoch;
     *out = k;
     k = NULL;
@@ -256,6 +261,28 @@ void hsm_key_doubt(struct hsm_key *k, CK_OBJECT_HANDLE h)
     }
     hsm_lock(&k->lock);
     if (k->h == h) {
+        k->epoch = 0;
+    }
+    hsm_unlock(&k->lock);
+}
+
+bool hsm_key_is_unsure(struct hsm_key *k, unsigned int *found)
+{
+    bool unsure;
+
+    hsm_lock(&k->lock);
+    unsure = k->unsure;
+    *found = k->found;
+    hsm_unlock(&k->lock);
+    return unsure;
+}
+
+void hsm_key_settle(struct hsm_key *k, unsigned int found, bool is_it)
+{
+    hsm_lock(&k->lock);
+    if (k->found == found && is_it) {
+        k->unsure = false;
+    } else if (k->found == found) {
         k->epoch = 0;
     }
     hsm_unlock(&k->lock);

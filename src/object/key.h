@@ -101,6 +101,17 @@ struct hsm_token *hsm_key_token(struct hsm_key *k);
  */
 HSM_CHECKED hsm_rc hsm_key_handle(struct hsm_key *k, struct hsm_session *s,
                                   CK_OBJECT_HANDLE *out);
+/*
+ * The token shows no public half of the private object, so nobody has compared
+ * it with this key's: until a result has proved it, it may be another key's.
+ * *found tells which finding that is of (a key is found anew in each epoch).
+ */
+bool hsm_key_is_unsure(struct hsm_key *k, unsigned int *found);
+/* The object of that finding, if no other has followed, is the key; or is not,
+ * and is looked for again. */
+void hsm_key_settle(struct hsm_key *k, unsigned int found, bool is_it);
+/* The error for that: HSM_E_OTHER_KEY. */
+HSM_CHECKED hsm_rc hsm_key_other(const struct hsm_key *k);
 /* The handle was refused: forget it, if it is still the one remembered. */
 void hsm_key_doubt(struct hsm_key *k, CK_OBJECT_HANDLE h);
 /* The handle is that of a copy of the key (cache_keys). */

@@ -37,6 +37,9 @@ struct hsm_key {
     struct hsm_token *tok;              /* NULL: not resolved; set once */
     CK_OBJECT_HANDLE h;                 /* valid in this epoch only */
     unsigned int epoch;                 /* of tok; 0: none */
+    unsigned int found;                 /* so often; h is of the last time */
+    bool unsure;                        /* h shows no public half, pub is one */
+    const struct hsm_keytype *kt;       /* as h says, set with tok; or NULL */
     struct hsm_buf id;                  /* set with tok */
     struct hsm_buf label;
     struct hsm_key_usage usage;

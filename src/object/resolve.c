@@ -7,21 +7,41 @@
 #include "src/object/load.h"
 #include "src/object/object.h"
 
-/* What was found may be the key: it says so, or it cannot be asked. */
-static bool may_be(const struct hsm_public *want, const struct hsm_public *got)
+/* How it is with a private object that a name has led to. */
+enum likeness { ANOTHER, PERHAPS, SURELY };
+
+static enum likeness compare(const struct hsm_key *k,
+                             const struct hsm_public *has,
+                             const struct hsm_keytype *kt)
 {
-    return want->kt == NULL || got->kt == NULL || hsm_public_equal(want, got);
+    const struct hsm_public *want = &k->pub;
+
+    if (want->kt != NULL && has->kt != NULL) {
+        return hsm_public_equal(want, has) ? SURELY : ANOTHER;
+    }
+    return want->kt == NULL || kt == NULL || kt->ckk == want->kt->ckk
+        ? PERHAPS : ANOTHER;
 }
 
-static hsm_rc other_key(const struct hsm_key *k)
+hsm_rc hsm_key_other(const struct hsm_key *k)
 {
     return hsm_fail(HSM_E_OTHER_KEY, "hsm_key_resolve",
                     "the key that %s names has another public key than the "
                     "one it was loaded with", hsm_key_name(k));
 }
 
+/* Any of them may be the key, and any may be another one. */
+static hsm_rc several(const struct hsm_key *k)
+{
+    return hsm_fail(HSM_E_SEVERAL, "hsm_key_resolve",
+                    "several private keys match %s, and of none the token "
+                    "shows the public half: which of them is meant cannot be "
+                    "told; put the public keys on the token, too, or give "
+                    "each key an id of its own", hsm_key_name(k));
+}
+
 /* Moves what was learnt of the private object into the key. */
-static void adopt(struct hsm_key *k, struct hsm_key *found)
+static void adopt(struct hsm_key *k, struct hsm_key *found, bool unsure)
 {
     hsm_lock(&k->lock);
     if (k->tok == NULL) {
@@ -29,6 +49,9 @@ static void adopt(struct hsm_key *k, struct hsm_key *found)
 
         k->h = found->h;
         k->epoch = found->epoch;
+        k->found++;
+        k->unsure = unsure && k->pub.kt != NULL;
+        k->kt = found->kt;
         k->usage = found->usage;
         k->id = found->id;
         k->label = found->label;
@@ -48,25 +71,30 @@ static hsm_rc find_token(struct hsm_key *k, const struct hsm_cred *cred)
     hsm_auto(hsm_items) items = HSM_ITEMS_INIT;
     struct hsm_key *found = NULL;
     struct hsm_cred own;
+    bool one = true;
 
     hsm_key_cred(k, &own);
     TRY(hsm_load(k->ctx, k->uri, HSM_WANT_PRIVATE,
                  cred != NULL ? cred : &own, &items));
     for (size_t i = 0; i < items.n; i++) {
-        struct hsm_key *one = items.v[i].key;
+        struct hsm_key *key = items.v[i].key;
+        enum likeness like = compare(k, hsm_key_public(key), key->kt);
 
-        if (hsm_public_equal(&k->pub, hsm_key_public(one))) {
-            adopt(k, one);
-            return HSM_OK;      /* surely; another may only be unknown */
+        if (like == SURELY) {
+            adopt(k, key, false);
+            return HSM_OK;      /* others may only be unknown */
         }
-        if (found == NULL && may_be(&k->pub, hsm_key_public(one))) {
-            found = one;
+        if (like == PERHAPS) {
+            /* Some tokens list an object twice. */
+            one = found == NULL
+                || (one && found->tok == key->tok && found->h == key->h);
+            found = found == NULL ? key : found;
         }
     }
-    if (found == NULL) {
-        return other_key(k);
+    if (found == NULL || !one) {
+        return found == NULL ? hsm_key_other(k) : several(k);
     }
-    adopt(k, found);
+    adopt(k, found, true);
     return HSM_OK;
 }
 
@@ -106,9 +134,42 @@ hsm_rc hsm_key_resolve(struct hsm_key *k, const struct hsm_cred *cred)
     return rc;
 }
 
+/* What there is of the key on its token. */
+struct finding {
+    CK_OBJECT_HANDLE h;
+    enum likeness like;         /* ANOTHER: none was found */
+    bool seen;                  /* private keys of that name are there */
+    bool several;               /* any of which may be the key */
+};
+
+static hsm_rc look_at(const struct hsm_key *k, struct hsm_session *s,
+                      struct hsm_objects *objects, size_t i, struct finding *f)
+{
+    struct hsm_object *o = &objects->v[i];
+    enum likeness like;
+    CK_ULONG ckk = 0;
+
+    if (o->cls != CKO_PRIVATE_KEY) {
+        return HSM_OK;
+    }
+    f->seen = true;
+    TRY(hsm_objects_complete(s, objects, i));
+    like = compare(k, &o->pub,
+                   hsm_attrs_get_ulong(&o->attrs, CKA_KEY_TYPE, &ckk)
+                   ? hsm_keytype_of(ckk) : NULL);
+    if (like > f->like) {
+        f->like = like;
+        f->h = o->h;
+        f->several = false;
+    } else if (like == PERHAPS && f->like == PERHAPS && o->h != f->h) {
+        f->several = true;
+    }
+    return HSM_OK;
+}
+
 /* Looks for the private object by what it is remembered by. */
 static hsm_rc find_again(struct hsm_key *k, struct hsm_session *s,
-                         CK_OBJECT_HANDLE *out)
+                         struct finding *f)
 {
     hsm_auto(hsm_objects) objects = HSM_OBJECTS_INIT;
     struct hsm_search search = {
@@ -117,32 +178,19 @@ static hsm_rc find_again(struct hsm_key *k, struct hsm_session *s,
         .label = hsm_buf_bytes(&k->label),
         .cls = HSM_ANY_CLASS,
     };
-    bool seen = false;
-    bool found = false;
 
     if (search.id.len == 0 && search.label.len == 0) {
         search.cls = CKO_PRIVATE_KEY;
     }
     TRY(hsm_objects_look(s, &search, &objects));
-    for (size_t i = 0; i < objects.n; i++) {
-        const struct hsm_object *o = &objects.v[i];
-
-        if (o->cls != CKO_PRIVATE_KEY) {
-            continue;
-        }
-        seen = true;
-        TRY(hsm_objects_complete(s, &objects, i));
-        if (!may_be(&k->pub, &o->pub)) {
-            continue;
-        }
-        *out = o->h;
-        found = true;
-        if (o->pub.kt != NULL) {
-            return HSM_OK;      /* surely; another may only be unknown */
-        }
+    for (size_t i = 0; i < objects.n && f->like != SURELY; i++) {
+        TRY(look_at(k, s, &objects, i, f));
     }
-    if (found || seen) {
-        return found ? HSM_OK : other_key(k);
+    if (f->like != ANOTHER) {
+        return f->several ? several(k) : HSM_OK;
+    }
+    if (f->seen) {
+        return hsm_key_other(k);
     }
     hsm_lock(&k->lock);
     s->missing = k->home == NULL;
@@ -151,24 +199,32 @@ static hsm_rc find_again(struct hsm_key *k, struct hsm_session *s,
                     "the key %s is no longer on its token", hsm_key_name(k));
 }
 
+static void remember(struct hsm_key *k, const struct hsm_session *s,
+                     const struct finding *f)
+{
+    hsm_lock(&k->lock);
+    k->h = f->h;
+    k->epoch = s->epoch;
+    k->found++;
+    k->unsure = f->like != SURELY && k->pub.kt != NULL;
+    hsm_unlock(&k->lock);
+}
+
 hsm_rc hsm_key_stored_handle(struct hsm_key *k, struct hsm_session *s,
                              CK_OBJECT_HANDLE *out)
 {
-    CK_OBJECT_HANDLE h = 0;
+    struct finding f = { .like = ANOTHER };
     bool known;
 
     hsm_lock(&k->lock);
     known = k->epoch != 0 && k->epoch == s->epoch;
-    h = k->h;
+    f.h = k->h;
     hsm_unlock(&k->lock);
     if (!known) {
-        TRY(find_again(k, s, &h));
-        hsm_lock(&k->lock);
-        k->h = h;
-        k->epoch = s->epoch;
-        hsm_unlock(&k->lock);
+        TRY(find_again(k, s, &f));
+        remember(k, s, &f);
     }
-    *out = h;
+    *out = f.h;
     return HSM_OK;
 }
 
