@@ -128,7 +128,8 @@ static hsm_rc describe(struct gen *g, struct hsm_session *s,
     hsm_auto(hsm_public) half = HSM_PUBLIC_INIT;
     const struct hsm_key_origin from = {
         .ctx = g->ctx, .uri = g->uri, .tok = s->tok, .epoch = s->epoch,
-        .h = priv, .attrs = &priv_attrs, .pub = &half,
+        .reissued = atomic_load(&s->tok->reissued), .h = priv,
+        .attrs = &priv_attrs, .pub = &half,
     };
 
     TRY(hsm_asked_read(g->spec, s, pub, false, &pub_attrs));
@@ -160,6 +161,7 @@ static hsm_rc take_back(struct hsm_session *s, CK_OBJECT_HANDLE pub,
     hsm_words_keep(&words);
     gone = destroy(s, pub);
     gone = destroy(s, priv) && gone;
+    hsm_token_reissued(s->tok);
     if (!gone) {
         return hsm_fail(HSM_E_BAD_DATA, why.at,
                         "the key pair was made, could not be read (%s%s%s), "
@@ -198,6 +200,7 @@ static hsm_rc generate(struct hsm_session *s, void *arg)
     TRY(ask_to_begin(g->spec));
     s->acting = true;
     rc = hsm_ladder_generate(s, &mech, &pub_tmpl, &priv_tmpl, h);
+    hsm_token_gave_handles(s->tok);
     TRY(hsm_asked_blame(g->spec, rc));
     s->acted = true;
     rc = describe(g, s, h[0], h[1]);

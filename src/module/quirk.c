@@ -17,6 +17,7 @@ static const struct hsm_quirk rows[] = {
         .remote = true,
         .one_call = true,
         .login_race = true,     /* SoftHSM may be behind it */
+        .reuses_handles = true, /* or openCryptoki */
     }, {
         .name = "SoftHSM",
         .manufacturer = "SoftHSM",
@@ -30,6 +31,7 @@ static const struct hsm_quirk rows[] = {
         .description = "",
         .file = "",
         .start_race = true,     /* C_GetSlotList then shows no slot */
+        .reuses_handles = true, /* what another process deleted, too */
     }, {
         .name = "NSS",
         .manufacturer = "Mozilla Foundation",
@@ -45,6 +47,7 @@ static const struct hsm_quirk rows[] = {
         .file = "",
         .remote = true,
         .login_race = true,
+        .reuses_handles = true,
     }, {
         .name = "p11-kit remote, without a server",
         .manufacturer = "p11-kit",
@@ -53,6 +56,7 @@ static const struct hsm_quirk rows[] = {
         .remote = true,
         .one_call = true,       /* its client, by whatever name */
         .login_race = true,
+        .reuses_handles = true,
     }, {
         .name = "pkcs11-proxy",
         .manufacturer = "",
@@ -60,6 +64,7 @@ static const struct hsm_quirk rows[] = {
         .file = "",
         .remote = true,
         .login_race = true,
+        .reuses_handles = true,
     }, {
         .name = "tpm2-pkcs11",
         .manufacturer = "tpm2-software",

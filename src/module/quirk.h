@@ -21,6 +21,7 @@ struct hsm_quirk {
     bool lengths_first;         /* ignores ulValueLen: ask lengths first */
     bool slow_storage;          /* reads it at every use of a stored key */
     bool login_race;            /* processes logging in disturb each other */
+    bool reuses_handles;        /* of what is gone, for what it finds next */
     bool start_race;            /* of processes that start it at once, one may
                                  * miss a token until it is started anew */
 };

@@ -328,13 +328,30 @@ void hsm_token_forget_pin(struct hsm_token *tok, unsigned int life)
 }
 
 /* Behind a module that only passes calls on, the token says who it is. */
+static bool is_softhsm(const struct hsm_token *tok)
+{
+    return strncmp(tok->id.manufacturer, "SoftHSM", 7) == 0;
+}
+
 bool hsm_token_has_login_race(const struct hsm_token *tok)
 {
     const struct hsm_quirk *quirk = tok->lib->quirk;
 
-    return quirk->login_race
-        && (!quirk->remote
-            || strncmp(tok->id.manufacturer, "SoftHSM", 7) == 0);
+    return quirk->login_race && (!quirk->remote || is_softhsm(tok));
+}
+
+void hsm_token_reissued(struct hsm_token *tok)
+{
+    (void)atomic_fetch_add(&tok->reissued, 1u);
+}
+
+void hsm_token_gave_handles(struct hsm_token *tok)
+{
+    const struct hsm_quirk *quirk = tok->lib->quirk;
+
+    if (quirk->reuses_handles && (!quirk->remote || !is_softhsm(tok))) {
+        hsm_token_reissued(tok);
+    }
 }
 
 bool hsm_token_is_present(struct hsm_token *tok)

@@ -61,6 +61,7 @@ struct hsm_token {
     unsigned int scan;          /* the scan it was seen in, likewise */
     atomic_uint copies_begun;   /* of keys, in session objects */
     atomic_uint copies_ended;
+    atomic_uint reissued;       /* see hsm_token_reissued() */
     atomic_uint epoch;          /* bumped when sessions and handles are void */
     unsigned int generation;    /* (lock) library generation of this epoch */
     unsigned int fork_epoch;    /* (lock) likewise */
@@ -119,6 +120,16 @@ void hsm_token_miss(struct hsm_token *tok, CK_SLOT_ID slot,
 void hsm_token_void(struct hsm_token *tok);
 void hsm_token_void_locked(struct hsm_token *tok);
 unsigned int hsm_token_epoch(struct hsm_token *tok);
+
+/*
+ * Handles that are remembered may be those of other objects from now on: an
+ * object was deleted, and what is made next may get its handle. Whoever
+ * remembers one of before asks what it is before it is used.
+ */
+void hsm_token_reissued(struct hsm_token *tok);
+/* The same on a module that hands such handles out by itself, after a call that
+ * may do so: a search, or one that makes an object which stays. */
+void hsm_token_gave_handles(struct hsm_token *tok);
 
 /* The list of mechanisms was read: hsm_token_offers() makes no call. */
 bool hsm_token_is_listed(struct hsm_token *tok);

@@ -108,6 +108,7 @@ CK_OBJECT_HANDLE hsm_key_copy_make(struct hsm_key *k, struct hsm_session *s,
     (void)atomic_fetch_add(&s->tok->copies_begun, 1u);
     rc = make(s, stored, &h);
     (void)atomic_fetch_add(&s->tok->copies_ended, 1u);
+    hsm_token_gave_handles(s->tok);
     note(k, s, rc, h);
     hsm_claim_drop(&k->copy.making, &k->lock);
     if (!hsm_ok(rc)) {

@@ -100,6 +100,7 @@ static hsm_rc erase(struct hsm_session *s, void *arg)
     hsm_auto(hsm_objects) objects = HSM_OBJECTS_INIT;
     CK_OBJECT_HANDLE h = 0;
     size_t n = 0;
+    hsm_rc rc;
 
     TRY(hsm_objects_look(s, &e->search, &objects));
     for (size_t i = 0; i < objects.n; i++) {
@@ -120,7 +121,9 @@ static hsm_rc erase(struct hsm_session *s, void *arg)
     }
     TRY(may_be_destroyed(e, s, h));
     s->acting = true;
-    return hsm_session_call(s, C_DestroyObject, (s->h, h));
+    rc = hsm_session_call(s, C_DestroyObject, (s->h, h));
+    hsm_token_reissued(s->tok);
+    return rc;
 }
 
 /* The object is on one token, and that can be written to. */

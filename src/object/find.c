@@ -95,6 +95,7 @@ hsm_rc hsm_find(struct hsm_session *s, struct hsm_attrs *tmpl, size_t limit,
         s->dirty = true;
     }
     end_search(s);
+    hsm_token_gave_handles(s->tok);
     if (hsm_ok(rc)) {
         *out = found;
         found = (struct hsm_handles)HSM_HANDLES_INIT;

@@ -29,6 +29,7 @@ static struct hsm_key *new_key(struct hsm_context *ctx, struct hsm_uri *uri)
         return NULL;
     }
     atomic_init(&k->refs, 1u);
+    atomic_init(&k->reissued, 0u);
     k->ctx = hsm_context_get(ctx);
     k->uri = hsm_uri_get(uri);
     k->usage = (struct hsm_key_usage){ true, true, true, false };
@@ -168,6 +169,7 @@ hsm_rc hsm_key_from_object(const struct hsm_key_origin *from,
     k->tok = from->tok;
     k->h = from->h;
     k->found = 1;
+    atomic_init(&k->reissued, from->reissued);
     k->epoch = from->epoch;
     *out = k;
     k = NULL;

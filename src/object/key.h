@@ -51,6 +51,7 @@ struct hsm_key_origin {
     struct hsm_uri *uri;
     struct hsm_token *tok;
     unsigned int epoch;             /* of tok, when h was seen */
+    unsigned int reissued;          /* likewise, before attrs were read */
     CK_OBJECT_HANDLE h;
     const struct hsm_attrs *attrs;
     const struct hsm_public *pub;

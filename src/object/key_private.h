@@ -28,6 +28,7 @@ struct hsm_avoided {
 
 struct hsm_key {
     atomic_uint refs;
+    atomic_uint reissued;               /* of tok, when h was last looked at */
     struct hsm_context *ctx;
     struct hsm_uri *uri;                /* as the user named it */
     struct hsm_public pub;

@@ -83,7 +83,8 @@ hsm_rc hsm_load_item(struct hsm_load *l, const struct hsm_object *o,
     struct hsm_item *item = add_item(l->out, kind);
     const struct hsm_key_origin from = {
         .ctx = l->ctx, .uri = l->uri, .tok = l->tok, .epoch = epoch,
-        .h = o->h, .attrs = &o->attrs, .pub = &o->pub,
+        .reissued = o->reissued, .h = o->h, .attrs = &o->attrs,
+        .pub = &o->pub,
     };
 
     if (item == NULL) {

@@ -94,7 +94,10 @@ static hsm_rc read_object(struct hsm_session *s, CK_OBJECT_HANDLE h,
     const CK_ATTRIBUTE_TYPE *types = hsm_key_attr_types(&n);
     CK_ULONG cls = HSM_ANY_CLASS;
 
-    *o = (struct hsm_object){ .h = h, .cls = HSM_ANY_CLASS };
+    *o = (struct hsm_object){
+        .h = h, .cls = HSM_ANY_CLASS,
+        .reissued = atomic_load(&s->tok->reissued),
+    };
 
     TRY(hsm_attrs_read(s, o->h, types, n, &o->attrs));
     if (hsm_attrs_get_ulong(&o->attrs, CKA_CLASS, &cls)) {

@@ -27,6 +27,7 @@ struct hsm_search {
 struct hsm_object {
     CK_OBJECT_HANDLE h;
     CK_OBJECT_CLASS cls;
+    unsigned int reissued;      /* of the token, before attrs were read */
     struct hsm_attrs attrs;
     struct hsm_public pub;      /* kt NULL: not known */
     struct hsm_buf cert;        /* of a certificate, when it was read: DER */

@@ -50,6 +50,7 @@ static void adopt(struct hsm_key *k, struct hsm_key *found, bool unsure)
         k->h = found->h;
         k->epoch = found->epoch;
         k->found++;
+        atomic_store(&k->reissued, atomic_load(&found->reissued));
         k->unsure = unsure && k->pub.kt != NULL;
         k->kt = found->kt;
         k->usage = found->usage;
@@ -137,29 +138,38 @@ hsm_rc hsm_key_resolve(struct hsm_key *k, const struct hsm_cred *cred)
 /* What there is of the key on its token. */
 struct finding {
     CK_OBJECT_HANDLE h;
+    unsigned int reissued;      /* see hsm_token_reissued() */
     enum likeness like;         /* ANOTHER: none was found */
     bool seen;                  /* private keys of that name are there */
     bool several;               /* any of which may be the key */
 };
+
+static enum likeness compare_object(const struct hsm_key *k,
+                                    const struct hsm_object *o)
+{
+    CK_ULONG ckk = 0;
+
+    return o->cls != CKO_PRIVATE_KEY ? ANOTHER
+        : compare(k, &o->pub, hsm_attrs_get_ulong(&o->attrs, CKA_KEY_TYPE, &ckk)
+                  ? hsm_keytype_of(ckk) : NULL);
+}
 
 static hsm_rc look_at(const struct hsm_key *k, struct hsm_session *s,
                       struct hsm_objects *objects, size_t i, struct finding *f)
 {
     struct hsm_object *o = &objects->v[i];
     enum likeness like;
-    CK_ULONG ckk = 0;
 
     if (o->cls != CKO_PRIVATE_KEY) {
         return HSM_OK;
     }
     f->seen = true;
     TRY(hsm_objects_complete(s, objects, i));
-    like = compare(k, &o->pub,
-                   hsm_attrs_get_ulong(&o->attrs, CKA_KEY_TYPE, &ckk)
-                   ? hsm_keytype_of(ckk) : NULL);
+    like = compare_object(k, o);
     if (like > f->like) {
         f->like = like;
         f->h = o->h;
+        f->reissued = o->reissued;
         f->several = false;
     } else if (like == PERHAPS && f->like == PERHAPS && o->h != f->h) {
         f->several = true;
@@ -199,6 +209,44 @@ static hsm_rc find_again(struct hsm_key *k, struct hsm_session *s,
                     "the key %s is no longer on its token", hsm_key_name(k));
 }
 
+/* The object has what the key had, or as little. */
+static bool is_named_so(const struct hsm_object *o, CK_ATTRIBUTE_TYPE type,
+                        const struct hsm_buf *had)
+{
+    struct hsm_bytes has = { NULL, 0 };
+
+    (void)hsm_attrs_get(&o->attrs, type, &has);
+    return hsm_bytes_equal(has, hsm_buf_bytes(had));
+}
+
+/* Handles may be those of other objects by now: is this one still the key's?
+ * What does not show its public half has to prove itself again. 1 call. */
+static hsm_rc ask_again(const struct hsm_key *k, struct hsm_session *s,
+                        struct finding *f, bool *is_it)
+{
+    struct hsm_object o;
+    hsm_rc rc = hsm_object_read(s, k->ctx, f->h, &o);
+
+    if (hsm_ok(rc)) {
+        f->like = compare_object(k, &o);
+        f->reissued = o.reissued;
+        *is_it = f->like == SURELY
+            || (f->like == PERHAPS && is_named_so(&o, CKA_ID, &k->id)
+                && is_named_so(&o, CKA_LABEL, &k->label));
+    }
+    hsm_object_clear(&o);
+    if (hsm_class_of(rc) == HSM_CLASS_STALE_OBJECT) {
+        hsm_detail_clear();
+        return HSM_OK;
+    }
+    return rc;
+}
+
+static bool is_behind(struct hsm_key *k, const struct hsm_session *s)
+{
+    return atomic_load(&k->reissued) != atomic_load(&s->tok->reissued);
+}
+
 static void remember(struct hsm_key *k, const struct hsm_session *s,
                      const struct finding *f)
 {
@@ -206,6 +254,7 @@ static void remember(struct hsm_key *k, const struct hsm_session *s,
     k->h = f->h;
     k->epoch = s->epoch;
     k->found++;
+    atomic_store(&k->reissued, f->reissued);
     k->unsure = f->like != SURELY && k->pub.kt != NULL;
     hsm_unlock(&k->lock);
 }
@@ -220,10 +269,19 @@ hsm_rc hsm_key_stored_handle(struct hsm_key *k, struct hsm_session *s,
     known = k->epoch != 0 && k->epoch == s->epoch;
     f.h = k->h;
     hsm_unlock(&k->lock);
-    if (!known) {
-        TRY(find_again(k, s, &f));
-        remember(k, s, &f);
+    if (known && !is_behind(k, s)) {
+        *out = f.h;
+        return HSM_OK;
     }
+    if (known) {
+        known = false;
+        TRY(ask_again(k, s, &f, &known));
+    }
+    if (!known) {
+        f = (struct finding){ .like = ANOTHER };
+        TRY(find_again(k, s, &f));
+    }
+    remember(k, s, &f);
     *out = f.h;
     return HSM_OK;
 }
@@ -232,14 +290,15 @@ hsm_rc hsm_key_handle(struct hsm_key *k, struct hsm_session *s,
                       CK_OBJECT_HANDLE *out)
 {
     CK_OBJECT_HANDLE stored = 0;
-    hsm_rc rc;
+    bool behind = is_behind(k, s);
 
-    if (hsm_key_copy_look(k, s, out)) {
+    if (!behind && hsm_key_copy_look(k, s, out)) {
         return HSM_OK;
     }
-    rc = hsm_key_stored_handle(k, s, &stored);
-    if (hsm_ok(rc)) {
+    /* A copy does not outlive the key, as far as we know. */
+    TRY(hsm_key_stored_handle(k, s, &stored));
+    if (!behind || !hsm_key_copy_look(k, s, out)) {
         *out = hsm_key_copy_make(k, s, stored);
     }
-    return rc;
+    return HSM_OK;
 }

@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include "src/crypto/derive.h"
+#include "src/crypto/keygen.h"
+#include "src/object/erase.h"
 #include "tests/c/bare_token.h"
 #include "tests/c/core.h"
 
@@ -179,6 +181,65 @@ static void test_replaced(struct hsm_key *key)
     ok(sign_once(key), "and found when it is there once more");
 }
 
+static struct hsm_key *make_key(struct hsm_context *ctx, const char *text)
+{
+    struct hsm_keygen spec = { .kt = hsm_keytype_by_name("RSA"),
+                               .bits = 2048 };
+    hsm_autop(hsm_uri) uri = NULL;
+    struct hsm_key *key = NULL;
+
+    if (!hsm_ok(hsm_uri_parse(text, &uri))) {
+        return NULL;
+    }
+    core_say(hsm_keygen_pair(ctx, uri, &spec, NULL, &key));
+    return key;
+}
+
+static bool erase_key(struct hsm_context *ctx, const char *text)
+{
+    hsm_autop(hsm_uri) uri = NULL;
+
+    return hsm_ok(hsm_uri_parse(text, &uri))
+        && hsm_ok(hsm_erase(ctx, uri, NULL));
+}
+
+/* What is deleted here may leave its handle to another object. */
+static void test_erased(enum hsm_tristate cache_keys)
+{
+    const struct core_setup how = { .cache_keys = cache_keys };
+    struct hsm_context *ctx = core_open(&how);
+    struct hsm_key *key = core_key(ctx, RSA_URI);
+    struct hsm_key *doomed = make_key(ctx, "pkcs11:token=tok;object=doomed");
+    unsigned char sig[SIG_BYTES];
+    struct calls before, c;
+    hsm_rc rc;
+
+    ok(sign_once(key) && doomed != NULL && hsm_ok(core_sign(doomed, 1, sig)),
+       "two keys sign, copies: %d", (int)cache_keys);
+    ok(erase_key(ctx, "pkcs11:token=tok;object=doomed;type=private"),
+       "one is deleted");
+    core_count_begin(&before);
+    ok(sign_once(key), "the other one signs");
+    core_count_end(&before, &c);
+    is_int(calls_of(&c, "C_GetAttributeValue"), 1, "when it is known again");
+    is_int(calls_total(&c), 3, "by one call");
+    core_count_begin(&before);
+    ok(sign_once(key), "and again");
+    core_count_end(&before, &c);
+    is_int(calls_total(&c), 2, "by two calls");
+    core_count_begin(&before);
+    rc = core_sign(doomed, 1, sig);
+    core_count_end(&before, &c);
+    is_str(hsm_ckr_row(rc.rv)->name, hsm_ckr_row(HSM_E_NO_KEY)->name,
+           "the one that was deleted is missed");
+    is_int(calls_of(&c, "C_SignInit"), 0, "and nothing signs for it");
+    ok(erase_key(ctx, "pkcs11:token=tok;object=doomed;type=public"),
+       "its public half goes, too");
+    hsm_key_put(doomed);
+    hsm_key_put(key);
+    hsm_context_put(ctx);
+}
+
 /* The module as another part of the program uses it. */
 static void test_others(struct hsm_key *key)
 {
@@ -225,6 +286,8 @@ int main(void)
     test_fork(key);
     test_others(key);
     test_replaced(key);
+    test_erased(HSM_NO);
+    test_erased(HSM_YES);
     hsm_key_put(key);
     hsm_context_put(ctx);
     return tap_done();
