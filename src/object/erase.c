@@ -14,26 +14,6 @@ struct erase {
     struct hsm_search search;
 };
 
-/* "id=" and "object=" name what has none; a search takes them for any. */
-static bool is_as_empty(const struct hsm_object *o, CK_ATTRIBUTE_TYPE type,
-                        bool given, struct hsm_bytes value)
-{
-    struct hsm_bytes has = { NULL, 0 };
-
-    return !given || value.len > 0 || !hsm_attrs_get(&o->attrs, type, &has)
-        || has.len == 0;
-}
-
-static bool is_named(const struct erase *e, const struct hsm_object *o)
-{
-    struct hsm_bytes id = { NULL, 0 }, label = { NULL, 0 };
-    bool by_id = hsm_uri_id(e->load.uri, &id);
-    bool by_label = hsm_uri_label(e->load.uri, &label);
-
-    return is_as_empty(o, CKA_ID, by_id, id)
-        && is_as_empty(o, CKA_LABEL, by_label, label);
-}
-
 /* The object is of a kind that the URI's type= allows. */
 static bool is_meant(const struct erase *e, const struct hsm_object *o)
 {
@@ -48,8 +28,7 @@ static bool is_meant(const struct erase *e, const struct hsm_object *o)
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         if (rows[i].cls == o->cls) {
-            return (e->load.want & (unsigned int)rows[i].kind) != 0
-                && is_named(e, o);
+            return (e->load.want & (unsigned int)rows[i].kind) != 0;
         }
     }
     return false;
@@ -162,9 +141,7 @@ hsm_rc hsm_erase(struct hsm_context *ctx, struct hsm_uri *uri,
         .login = hsm_context_settings(ctx)->login != HSM_LOGIN_NEVER,
     };
 
-    (void)hsm_uri_id(uri, &e.search.id);
-    (void)hsm_uri_label(uri, &e.search.label);
-    if (e.search.id.len == 0 && e.search.label.len == 0) {
+    if (!hsm_search_by(&e.search, uri)) {
         return hsm_fail(HSM_E_URI, __func__,
                         "%s names no object, and nothing was deleted; say its "
                         "id or object, and its type",

@@ -203,17 +203,18 @@ static hsm_rc look(struct hsm_session *s, void *arg)
     hsm_auto(hsm_objects) objects = HSM_OBJECTS_INIT;
     struct hsm_search search = { .ctx = l->ctx, .cls = HSM_ANY_CLASS };
     size_t before = l->out->n;
-    bool by_id = hsm_uri_id(l->uri, &search.id);
-    bool by_label = hsm_uri_label(l->uri, &search.label);
+    bool by_name = hsm_search_by(&search, l->uri);
     hsm_rc rc;
 
     if (l->by != NULL) {
         search.subject = l->by->subject;
         search.issuer = l->by->issuer;
-        search.label = by_label ? search.label : l->by->label;
-        by_label = search.label.len > 0;
     }
-    if (!by_id && !by_label) {
+    if (l->by != NULL && search.label.len == 0 && l->by->label.len > 0) {
+        search.label = l->by->label;
+        by_name = true;
+    }
+    if (!by_name) {
         search.cls = class_of(l);
     }
     l->keys_only = search.cls == CKO_PRIVATE_KEY;

@@ -35,6 +35,21 @@ const char *hsm_object_type(const struct hsm_object *o)
         : o->cls == CKO_CERTIFICATE ? "cert" : NULL;
 }
 
+bool hsm_search_by(struct hsm_search *search, const struct hsm_uri *uri)
+{
+    search->no_id = hsm_uri_id(uri, &search->id) && search->id.len == 0;
+    search->no_label = hsm_uri_label(uri, &search->label)
+        && search->label.len == 0;
+    return search->id.len > 0 || search->label.len > 0;
+}
+
+static bool has_none(const struct hsm_object *o, CK_ATTRIBUTE_TYPE type)
+{
+    struct hsm_bytes have;
+
+    return !hsm_attrs_get(&o->attrs, type, &have) || have.len == 0;
+}
+
 /* A value of the object equals one that is asked for (empty: any). */
 static bool fits(const struct hsm_object *o, CK_ATTRIBUTE_TYPE type,
                  struct hsm_bytes want)
@@ -158,6 +173,8 @@ static bool passes(const struct hsm_object *o, const struct hsm_search *search)
 
     return !hsm_attrs_of_copy(&o->attrs)
         && fits(o, CKA_LABEL, search->label)
+        && (!search->no_id || has_none(o, CKA_ID))
+        && (!search->no_label || has_none(o, CKA_LABEL))
         && (!by_name || fits(o, CKA_ID, search->id))
         && (search->cls == HSM_ANY_CLASS || o->cls == search->cls);
 }

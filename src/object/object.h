@@ -12,11 +12,13 @@
 #define HSM_ANY_CLASS ((CK_OBJECT_CLASS)-1)
 
 struct hsm_context;
+struct hsm_uri;
 
 struct hsm_search {
     struct hsm_context *ctx;    /* whose hook names curves; NULL: none does */
     struct hsm_bytes id;        /* CKA_ID; empty: any */
     struct hsm_bytes label;     /* CKA_LABEL; empty: any */
+    bool no_id, no_label;       /* with an empty one: only what has none */
     struct hsm_bytes subject;   /* CKA_SUBJECT, DER; empty: any */
     struct hsm_bytes issuer;    /* CKA_ISSUER, DER; empty: any */
     CK_OBJECT_CLASS cls;
@@ -40,6 +42,10 @@ struct hsm_objects {
 };
 
 #define HSM_OBJECTS_INIT { NULL, 0, NULL }
+
+/* What the URI says of id and label, of which one that is given and empty is
+ * the name of what has none. False: it says neither, or only so. */
+bool hsm_search_by(struct hsm_search *search, const struct hsm_uri *uri);
 
 /*
  * The matching objects, with their attributes. One search by subject or issuer

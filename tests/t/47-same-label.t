@@ -121,4 +121,25 @@ is(slurp("$dir/again.pub"), slurp("$dir/owner.pub"), '… the same');
 @points = walked('and a walk', 3);
 is(scalar @points, 12, '… shows it once');
 
+# An empty id or label is not any: it names what has none.
+my $few = P11::Token->make('SoftHSM', label => 'few');
+my %few = (env => $few->conf_env);
+$few->keypair('EC:prime256v1', 'only', '01');
+for my $none ('id', 'object') {
+    openssl_refuses(\%few, "$none= is not any $none",
+                    qr/no private key matches/, 'pkeyutl', '-sign', '-in',
+                    $data, '-inkey', $few->uri($none => '',
+                                               type => 'private'));
+}
+for my $row (['id', '--label', 'bare'], ['object', '--id', '05']) {
+    my ($none, $option, $value) = @$row;
+    my $other = $few->uri($option eq '--id' ? (id => '%05')
+                                            : (object => $value));
+    $few->tool('--keypairgen', '--key-type', 'EC:prime256v1', $option, $value);
+    my ($by_none, $by_other) = map {
+        ok_openssl(\%few, "a key: $_", 'pkey', '-pubout', '-in', $_)->{out}
+    } $few->uri($none => '', type => 'private'), "$other;type=private";
+    is($by_none, $by_other, "$none= is the one that has none");
+}
+
 done_testing();
