@@ -8,7 +8,7 @@
 #include "src/object/object.h"
 
 /* How it is with a private object that a name has led to. */
-enum likeness { ANOTHER, PERHAPS, SURELY };
+enum likeness { ANOTHER, PERHAPS, LIKELY, SURELY };
 
 static enum likeness compare(const struct hsm_key *k,
                              const struct hsm_public *has,
@@ -154,6 +154,16 @@ static enum likeness compare_object(const struct hsm_key *k,
                   ? hsm_keytype_of(ckk) : NULL);
 }
 
+/* The object has what the key had, or as little. */
+static bool is_named_so(const struct hsm_object *o, CK_ATTRIBUTE_TYPE type,
+                        const struct hsm_buf *had)
+{
+    struct hsm_bytes has = { NULL, 0 };
+
+    (void)hsm_attrs_get(&o->attrs, type, &has);
+    return hsm_bytes_equal(has, hsm_buf_bytes(had));
+}
+
 static hsm_rc look_at(const struct hsm_key *k, struct hsm_session *s,
                       struct hsm_objects *objects, size_t i, struct finding *f)
 {
@@ -166,18 +176,22 @@ static hsm_rc look_at(const struct hsm_key *k, struct hsm_session *s,
     f->seen = true;
     TRY(hsm_objects_complete(s, objects, i));
     like = compare_object(k, o);
+    if (like == PERHAPS && is_named_so(o, CKA_LABEL, &k->label)) {
+        like = LIKELY;
+    }
     if (like > f->like) {
         f->like = like;
         f->h = o->h;
         f->reissued = o->reissued;
         f->several = false;
-    } else if (like == PERHAPS && f->like == PERHAPS && o->h != f->h) {
+    } else if (like != ANOTHER && like == f->like && o->h != f->h) {
         f->several = true;
     }
     return HSM_OK;
 }
 
-/* Looks for the private object by what it is remembered by. */
+/* Looks for the private object by what it is remembered by: its id, whatever
+ * it is called now, or else its label. */
 static hsm_rc find_again(struct hsm_key *k, struct hsm_session *s,
                          struct finding *f)
 {
@@ -185,10 +199,12 @@ static hsm_rc find_again(struct hsm_key *k, struct hsm_session *s,
     struct hsm_search search = {
         .ctx = k->ctx,
         .id = hsm_buf_bytes(&k->id),
-        .label = hsm_buf_bytes(&k->label),
         .cls = HSM_ANY_CLASS,
     };
 
+    if (search.id.len == 0) {
+        search.label = hsm_buf_bytes(&k->label);
+    }
     if (search.id.len == 0 && search.label.len == 0) {
         search.cls = CKO_PRIVATE_KEY;
     }
@@ -207,16 +223,6 @@ static hsm_rc find_again(struct hsm_key *k, struct hsm_session *s,
     hsm_unlock(&k->lock);
     return hsm_fail(HSM_E_NO_KEY, "C_FindObjects",
                     "the key %s is no longer on its token", hsm_key_name(k));
-}
-
-/* The object has what the key had, or as little. */
-static bool is_named_so(const struct hsm_object *o, CK_ATTRIBUTE_TYPE type,
-                        const struct hsm_buf *had)
-{
-    struct hsm_bytes has = { NULL, 0 };
-
-    (void)hsm_attrs_get(&o->attrs, type, &has);
-    return hsm_bytes_equal(has, hsm_buf_bytes(had));
 }
 
 /* Handles may be those of other objects by now: is this one still the key's?

@@ -84,6 +84,17 @@ for my $by ('URI', 'reference') {
     take_key($soft, 'changing') for 1 .. 2;
     put_key($soft, $one, 'changing', '0a');
     is($app->until_good(60), 0, "$name, alone again: it signs");
+
+    take_key($soft, 'changing');
+    put_key($soft, $one, 'renamed', '0a');
+    is($app->until_good(60), 0, "$name, under another label: it signs");
+    take_key($soft, 'renamed');
+    put_key($soft, $other, 'renamed', '0a');
+    $app->refused("$name, another one there: refused", qr/public key differs/,
+                  'sign');
+    take_key($soft, 'renamed');
+    put_key($soft, $one, 'changing', '0a');
+    is($app->until_good(60), 0, "$name, as it was: it signs");
     $app->ends_well($name);
 }
 
