@@ -73,6 +73,17 @@ static const struct hsm_attrs *asked_of(const struct hsm_keygen *spec,
     return is_private ? &spec->priv_asked : &spec->pub_asked;
 }
 
+/* What a private half has unless something else is asked for. That a token does
+ * not tell it is no breach: it may not know the attribute. */
+static const struct {
+    CK_ATTRIBUTE_TYPE type;
+    bool value;
+} defaults[] = {
+    { CKA_SENSITIVE, true },
+    { CKA_EXTRACTABLE, false },
+};
+#define N_DEFAULTS (sizeof(defaults) / sizeof(defaults[0]))
+
 static bool is_told(CK_ATTRIBUTE_TYPE type, bool is_private)
 {
     return !is_private || (type != CKA_START_DATE && type != CKA_END_DATE);
@@ -87,10 +98,13 @@ hsm_rc hsm_asked_read(const struct hsm_keygen *spec, struct hsm_session *s,
     size_t n = 0;
     const CK_ATTRIBUTE_TYPE *types = hsm_key_attr_types(&n);
 
-    if (n + asked->n > HSM_ATTRS_MAX) {
+    if (n + N_DEFAULTS + asked->n > HSM_ATTRS_MAX) {
         return hsm_fail_rv(CKR_ARGUMENTS_BAD, __func__);
     }
     memcpy(all, types, n * sizeof(*types));
+    for (size_t i = 0; is_private && i < N_DEFAULTS; i++) {
+        all[n++] = defaults[i].type;
+    }
     for (CK_ULONG i = 0; i < asked->n; i++) {
         CK_ATTRIBUTE_TYPE type = asked->a[i].type;
         size_t k = 0;
@@ -137,6 +151,39 @@ static bool is_same(CK_ATTRIBUTE_TYPE type, struct hsm_bytes a,
     return hsm_bytes_equal(a, b) || same_flag(a, b);
 }
 
+static hsm_rc not_kept(const struct hsm_keygen *spec, CK_ATTRIBUTE_TYPE type,
+                       const struct hsm_token *tok)
+{
+    return hsm_fail(HSM_E_BAD_DATA, "C_GenerateKeyPair",
+                    "token \"%s\" made a key without %s as given, "
+                    "which was deleted again; leave that out",
+                    tok->id.label, spec->name_of(type));
+}
+
+/* Who asks for nothing counts on these. */
+static hsm_rc are_defaults_kept(const struct hsm_keygen *spec,
+                                const struct hsm_attrs *has,
+                                const struct hsm_token *tok)
+{
+    struct hsm_bytes given;
+
+    for (size_t i = 0; i < N_DEFAULTS; i++) {
+        CK_ATTRIBUTE_TYPE type = defaults[i].type;
+        bool want = defaults[i].value;
+
+        if (!hsm_attrs_get(&spec->priv_asked, type, &given)
+            && hsm_attrs_get_bool(has, type, want) != want) {
+            return hsm_fail(HSM_E_BAD_DATA, "C_GenerateKeyPair",
+                            "token \"%s\" made a key that is %s, which was "
+                            "deleted again; if that is wanted, say so when "
+                            "the key is made", tok->id.label,
+                            type == CKA_SENSITIVE ? "not sensitive"
+                                                  : "extractable");
+        }
+    }
+    return HSM_OK;
+}
+
 hsm_rc hsm_asked_is_kept(const struct hsm_keygen *spec,
                          const struct hsm_attrs *has, bool is_private,
                          const struct hsm_token *tok)
@@ -150,11 +197,8 @@ hsm_rc hsm_asked_is_kept(const struct hsm_keygen *spec,
         if (is_told(type, is_private)
             && (!hsm_attrs_get(has, type, &value)
                 || !is_same(type, value_of(&asked->a[i]), value))) {
-            return hsm_fail(HSM_E_BAD_DATA, "C_GenerateKeyPair",
-                            "token \"%s\" made a key without %s as given, "
-                            "which was deleted again; leave that out",
-                            tok->id.label, spec->name_of(type));
+            return not_kept(spec, type, tok);
         }
     }
-    return HSM_OK;
+    return is_private ? are_defaults_kept(spec, has, tok) : HSM_OK;
 }

@@ -23,7 +23,8 @@ HSM_CHECKED hsm_rc hsm_asked_read(const struct hsm_keygen *spec,
                                   struct hsm_session *s, CK_OBJECT_HANDLE h,
                                   bool is_private, struct hsm_attrs *out);
 /* HSM_E_BAD_DATA, naming it: something that was asked for, and read, is not
- * what the object has. */
+ * what the object has; or a private half is not sensitive, or is extractable,
+ * and that was not asked for. */
 HSM_CHECKED hsm_rc hsm_asked_is_kept(const struct hsm_keygen *spec,
                                      const struct hsm_attrs *has,
                                      bool is_private,

@@ -313,6 +313,45 @@ for my $case (
     is($lies->calls('C_DestroyObject'), 2, '… and both halves deleted');
 }
 
+sub forget {
+    my ($id) = @_;
+    $token->tool('--delete-object', '--type', $_, '--id', $id)
+        for qw(privkey pubkey);
+    return;
+}
+
+# What nobody asked for: a key that can be had in clear. That the token does not
+# tell it is no reason to refuse it.
+for my $case (['extractable', '0x162@3=x01', qr/is extractable/],
+              ['not sensitive', '0x103@3=x00', qr/is not sensitive/],
+              ['untold', '0x162@3=none 0x103@3=none']) {
+    my ($name, $lie, $words) = @$case;
+    my $lies = P11::Count->new($token, lie => $lie);
+    my $how = { env => $lies->token->conf_env };
+    my @command = (@genpkey, qw(-algorithm EC -pkeyopt group:P-256),
+                   options('pkcs11_token:tok', 'pkcs11_id:7d'));
+    if (defined $words) {
+        refused($how, "by default: $name", [$words, qr/deleted again/],
+                @command);
+        is($lies->calls('C_DestroyObject'), 2, '… both halves deleted');
+        next;
+    }
+    ok_openssl($how, "by default: $name", @command, '-out', "$dir/untold.pem");
+    is($lies->calls('C_DestroyObject'), 0, '… it stays');
+    forget('7d');
+}
+for my $case (['extractable', '0x162@3=x01', 'pkcs11_extractable:yes'],
+              ['not sensitive', '0x103@3=x00 0x162@3=x01',
+               'pkcs11_sensitive:no', 'pkcs11_extractable:yes']) {
+    my ($name, $lie, @asked) = @$case;
+    my $lies = P11::Count->new($token, lie => $lie);
+    ok_openssl({ env => $lies->token->conf_env }, "as asked: $name", @genpkey,
+               qw(-algorithm EC -pkeyopt group:P-256),
+               options(qw(pkcs11_token:tok pkcs11_id:7d), @asked), '-out',
+               "$dir/asked.pem");
+    forget('7d');
+}
+
 # The session went while the pair was made: it may be there, and is, without a
 # name that would tell; a second one is not made.
 my $else = P11::Token->make('SoftHSM', label => 'else');
