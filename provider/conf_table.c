@@ -90,7 +90,10 @@ const struct prov_setting prov_settings[PROV_SETTINGS] = {
         "(NSS). true: for any token. Never for a key that wants the PIN each "
         "time (CKA_ALWAYS_AUTHENTICATE) or must not be copied "
         "(CKA_COPYABLE). Where the token makes none, the key itself is "
-        "used."),
+        "used. A copy is of its time: when another process deletes the key, "
+        "those that have copies sign on until they free theirs. What this "
+        "process deletes through OSSL_STORE_delete() it does not use any "
+        "more."),
     [PROV_SET_BLOCK] = WORDS("block-operations",
         "store keymgmt signature asym-cipher asymcipher keyexch exchange kem "
         "encoder decoder digest cipher mac kdf rand skeymgmt",
