@@ -10,6 +10,7 @@
 #include <openssl/rsa.h>
 
 #include "provider/pkey/ecdh.h"
+#include "provider/pkey/pkey_table.h"
 #include "provider/soft.h"
 #include "src/crypto/derive.h"
 #include "src/crypto/op.h"
@@ -97,8 +98,8 @@ hsm_rc prov_proof_by_pkcs1(const struct prov_proof *p,
     }
     rc = hsm_op_once(p->key->token, HSM_OP_DECRYPT, mech,
                      hsm_bytes_of(c.p, n), m.p, &m_len);
-    /* It says that data are bad which are good: with another key they are. */
-    if (!hsm_ok(rc) && hsm_class_of(rc) != HSM_CLASS_INPUT) {
+    /* For another key they are bad, in whichever words the token has. */
+    if (!hsm_ok(rc) && !prov_dec_is_bad_padding(rc.rv)) {
         return rc;
     }
     return prov_proof_end(p, hsm_ok(rc) && m_len == sizeof(probe)
