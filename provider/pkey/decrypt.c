@@ -335,7 +335,7 @@ static hsm_rc decrypt_unpadded(const struct work *w,
 
     for (i = 0; i < TRIES; i++) {
         struct prov_proof proof;
-        hsm_rc rc = HSM_OK;
+        hsm_rc rc;
 
         TRY(prov_proof_begin(key, &proof));
         if (!is_oaep) {
