@@ -404,7 +404,6 @@ static void keep_login(struct hsm_session *dirty)
     struct hsm_session *other = NULL;
     struct hsm_words words;
     bool wanted;
-    hsm_rc rc;
 
     hsm_lock(&tok->lock);
     wanted = tok->pool.open == 1 && tok->pool.limit > 1
@@ -414,8 +413,7 @@ static void keep_login(struct hsm_session *dirty)
         return;
     }
     hsm_words_keep(&words);
-    rc = open_claimed(tok, HSM_RO, &other);
-    if (hsm_ok(rc)) {
+    if (hsm_ok(open_claimed(tok, HSM_RO, &other))) {
         hsm_pool_put(other);
     }
     hsm_words_put_back(&words);
