@@ -22,8 +22,6 @@
 
 /* Longer than any name of a digest that libcrypto tells. */
 #define NAME_SIZE 64
-/* Of a decryption with a key that the token does not stop losing. */
-#define TRIES 3u
 
 /* libcrypto's numbers of paddings. */
 static const struct {
@@ -323,37 +321,39 @@ static int by_raw_rsa(struct work *w, const struct hsm_mech *mech, hsm_rc *rc)
 
 /* That padding is good does not prove a key, but OAEP's does: what may be
  * another key decrypts something of ours first. Where it was found anew in
- * between, once more. *n: the room, then what was written. */
+ * between, afterwards, too: what is the key before and after it is the key
+ * meanwhile. *n: the room, then what was written. */
 static hsm_rc decrypt_unpadded(const struct work *w,
                                const struct hsm_mech *mech,
                                unsigned char *out, size_t *n)
 {
     bool is_oaep = w->p->scheme == PROV_DEC_OAEP;
     const struct prov_key *key = w->d->key;
+    struct prov_proof proof;
     size_t room = *n;
-    unsigned int i = 0;
+    hsm_rc rc, proved;
 
-    for (i = 0; i < TRIES; i++) {
-        struct prov_proof proof;
-        hsm_rc rc;
-
+    TRY(prov_proof_begin(key, &proof));
+    if (!is_oaep) {
+        TRY(prov_proof_by_pkcs1(&proof, mech));
         TRY(prov_proof_begin(key, &proof));
-        if (!is_oaep) {
-            TRY(prov_proof_by_pkcs1(&proof, mech));
-            TRY(prov_proof_begin(key, &proof));
-        }
-        *n = room;
-        rc = hsm_op_once(key->token, HSM_OP_DECRYPT, mech, w->in, out, n);
-        if (!prov_proof_is_due(&proof)
-            || (!hsm_ok(rc) && !prov_dec_is_bad_padding(rc.rv))) {
-            return rc;
-        }
-        if (is_oaep) {
-            return hsm_ok(rc) ? prov_proof_end(&proof, true) : rc;
-        }
+    }
+    rc = hsm_op_once(key->token, HSM_OP_DECRYPT, mech, w->in, out, n);
+    if (!prov_proof_is_due(&proof)
+        || (!hsm_ok(rc) && !prov_dec_is_bad_padding(rc.rv))) {
+        return rc;
+    }
+    if (is_oaep) {
+        return hsm_ok(rc) ? prov_proof_end(&proof, true) : rc;
+    }
+    proved = prov_proof_begin(key, &proof);
+    if (hsm_ok(proved)) {
+        proved = prov_proof_by_pkcs1(&proof, mech);
+    }
+    if (!hsm_ok(proved)) {
         OPENSSL_cleanse(out, room);
     }
-    return hsm_key_other(key->token);
+    return hsm_ok(proved) ? rc : proved;
 }
 
 /* The token has said whether padding is good, by its result and by the time

@@ -12,9 +12,6 @@
 #include "provider/keymgmt/softkey.h"
 #include "src/crypto/derive.h"
 
-/* Of an agreement with a key that the token does not stop losing. */
-#define TRIES 3u
-
 int prov_ecdh_may(const struct prov_key *key)
 {
     if (hsm_key_usage(key->token).derive) {
@@ -58,24 +55,29 @@ bool prov_ecdh_point(const EVP_PKEY *key, size_t half, unsigned char *point)
 }
 
 /* A secret does not prove whose it is: what may be another key has to agree
- * with one of ours first. Where it was found anew in between, once more. */
+ * with one of ours first. Where it was found anew in between, afterwards, too:
+ * what is the key before and after it is the key meanwhile. */
 static hsm_rc derive(const struct prov_key *key, struct hsm_bytes point,
                      unsigned char *secret, size_t *n)
 {
     struct prov_proof proof;
-    unsigned int i = 0;
+    hsm_rc rc;
 
-    for (i = 0; i < TRIES; i++) {
-        TRY(prov_proof_begin(key, &proof));
-        TRY(prov_proof_by_ecdh(&proof));
-        TRY(prov_proof_begin(key, &proof));
-        TRY(hsm_derive_ecdh(key->token, false, point, secret, n));
-        if (!prov_proof_is_due(&proof)) {
-            return HSM_OK;
-        }
+    TRY(prov_proof_begin(key, &proof));
+    TRY(prov_proof_by_ecdh(&proof));
+    TRY(prov_proof_begin(key, &proof));
+    TRY(hsm_derive_ecdh(key->token, false, point, secret, n));
+    if (!prov_proof_is_due(&proof)) {
+        return HSM_OK;
     }
-    OPENSSL_cleanse(secret, *n);
-    return hsm_key_other(key->token);
+    rc = prov_proof_begin(key, &proof);
+    if (hsm_ok(rc)) {
+        rc = prov_proof_by_ecdh(&proof);
+    }
+    if (!hsm_ok(rc)) {
+        OPENSSL_cleanse(secret, *n);
+    }
+    return rc;
 }
 
 int prov_ecdh_on_token(const struct prov_key *key, const unsigned char *point,

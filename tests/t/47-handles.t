@@ -55,6 +55,27 @@ subtest 'calls' => sub {
     done_testing();
 };
 
+# --- while others search ---
+
+# The private half of an EC key does not tell the public one: it proves itself,
+# whatever is found meanwhile.
+subtest 'others search meanwhile' => sub {
+    my $token = P11::Token->make('SoftHSM')
+        // plan(skip_all => P11::Token->missing('SoftHSM'));
+    my ($uri, $other) = map {
+        $token->keypair('EC:prime256v1', "ec$_", "0$_", '--usage-sign',
+                        '--usage-derive') . ';type=private' } 1, 2;
+    my $count = P11::Count->new($token, manufacturer => 'IBM');
+    my $calls = $count->during(sub {
+        ok_use_key({ env => $count->token->conf_env }, 'it agrees',
+                   "load=$uri", 'begin=2', '[', 'repeat=1000', '[',
+                   "load=$other", qw(free ] ] derive=300 stop));
+    });
+    cmp_ok($calls->{C_DeriveKey}, '<=', 3 * 300,
+           'with two probes for each at most');
+    done_testing();
+};
+
 # --- one that does it ---
 
 subtest 'openCryptoki' => sub {
