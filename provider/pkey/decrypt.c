@@ -319,10 +319,11 @@ static int by_raw_rsa(struct work *w, const struct hsm_mech *mech, hsm_rc *rc)
     return hsm_ok(*rc) && give_unpadded(w, &em);
 }
 
-/* That padding is good does not prove a key, but OAEP's does: what may be
- * another key decrypts something of ours first. Where it was found anew in
- * between, afterwards, too: what is the key before and after it is the key
- * meanwhile. *n: the room, then what was written. */
+/* That padding is good does not prove a key: what may be another key decrypts
+ * something of ours first. Where it was found anew in between, afterwards, too:
+ * what is the key before and after it is the key meanwhile. Good OAEP says that
+ * it was made for the key on the token, and no more: it settles nothing.
+ * *n: the room, then what was written. */
 static hsm_rc decrypt_unpadded(const struct work *w,
                                const struct hsm_mech *mech,
                                unsigned char *out, size_t *n)
@@ -339,12 +340,9 @@ static hsm_rc decrypt_unpadded(const struct work *w,
         TRY(prov_proof_begin(key, &proof));
     }
     rc = hsm_op_once(key->token, HSM_OP_DECRYPT, mech, w->in, out, n);
-    if (!prov_proof_is_due(&proof)
+    if (is_oaep || !prov_proof_is_due(&proof)
         || (!hsm_ok(rc) && !prov_dec_is_bad_padding(rc.rv))) {
         return rc;
-    }
-    if (is_oaep) {
-        return hsm_ok(rc) ? prov_proof_end(&proof, true) : rc;
     }
     proved = prov_proof_begin(key, &proof);
     if (hsm_ok(proved)) {

@@ -69,7 +69,10 @@ for my $row (['rsa', '01', '02'], ['ec', '03', '04']) {
     forget($id, 'pubkey');
     $wrong{$kind} = referred($kind, "$kind-wrong", $other);
     forget($other, qw(pubkey privkey));
-    generate($kind, "$kind-wrong", $other);
+    my $uri = generate($kind, "$kind-wrong", $other);
+    $wrong{$kind}{there} = "$dir/$kind-there.pub";
+    ok_openssl(\%plain, "$kind: the public half of what is there",
+               qw(pkey -pubout -in), $uri, '-out', $wrong{$kind}{there});
     forget($other, 'pubkey');
 }
 
@@ -172,6 +175,14 @@ for my $name (sort keys %ways) {
     } else {
         decrypt($how, "$name, $_->[0]", $secret, @$_[1 .. $#$_])
             for @decryptions;
+        # What was made for the key that is there is no proof for the reference.
+        ok_alone("$name: made for what is there", qw(pkeyutl -encrypt -pubin
+                 -inkey), $wrong{rsa}{there}, '-in', $secret, '-out',
+                 "$dir/there", opt('rsa_padding_mode:oaep'));
+        use_key_fails($how, "$name: whatever it opens, it does not sign",
+                      qr/public key differs/, "load=$wrong{rsa}{pem}",
+                      $name eq 'raw RSA' ? () : "open=oaep:$dir/there",
+                      'sign');
         decrypt($how, "$name, nothing", $number, opt('rsa_padding_mode:none'))
             if $name eq 'raw RSA';
     }
