@@ -269,13 +269,14 @@ hsm_rc hsm_key_stored_handle(struct hsm_key *k, struct hsm_session *s,
                              CK_OBJECT_HANDLE *out)
 {
     struct finding f = { .like = ANOTHER };
-    bool known;
+    bool known, behind;
 
     hsm_lock(&k->lock);
     known = k->epoch != 0 && k->epoch == s->epoch;
     f.h = k->h;
+    behind = is_behind(k, s);   /* with this handle, not with the next one */
     hsm_unlock(&k->lock);
-    if (known && !is_behind(k, s)) {
+    if (known && !behind) {
         *out = f.h;
         return HSM_OK;
     }
