@@ -40,12 +40,12 @@ static hsm_rc enter(const struct hsm_run *run, struct attempt *a,
     if (run->login) {
         rc = hsm_login_ensure(run->ctx, s, run->cred);
     }
+    a->logging_in = !hsm_ok(rc);
+    a->at_stake = a->logging_in && s->at_stake;
     if (!hsm_ok(rc)) {
         /* A session that cannot even log in is not worth keeping. */
         s->dirty = s->dirty || hsm_class_of(rc) == HSM_CLASS_STALE_SESSION
             || rc.rv == HSM_E_CALL_TIMEOUT;
-        a->logging_in = true;
-        a->at_stake = s->at_stake;
         return rc;
     }
     return hsm_session_confirm_once(s);
